@@ -1,0 +1,95 @@
+"""Declaring durable work and enqueueing it inside the caller's own transaction."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, EnqueueOptions
+from flask import Flask
+from sqlalchemy.orm import Session
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+APPLICATION = "portal"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Where work waits. At most `at_once` runs in one process, `per_partition` of them for one partition."""
+
+    name: str
+    at_once: int
+    per_partition: int
+
+
+QUEUES: dict[str, Queue] = {}
+HOURLY: list[Callable[[], None]] = []
+_clients: WeakKeyDictionary[sa.Engine, DBOSClient] = WeakKeyDictionary()
+_running_in: list[Flask] = []
+
+
+def durable(queue: Queue) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Declare a workflow that survives a crash: order and decisions only; each effect is a `step`."""
+
+    def declare(function: Callable[P, None]) -> Callable[P, None]:
+        QUEUES[queue.name] = queue
+        return DBOS.workflow(name=function.__name__)(function)
+
+    return declare
+
+
+def step(function: Callable[P, R]) -> Callable[P, R]:
+    """Declare one effect of a workflow; it runs with the app's context and must be safe to repeat."""
+
+    @functools.wraps(function)
+    def in_app(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _running_in[-1].app_context():
+            return function(*args, **kwargs)
+
+    # What a step does is safe to repeat, so a passing fault (a locked database) is ridden out.
+    return DBOS.step(name=function.__name__, retries_allowed=True, interval_seconds=0.5, max_attempts=8)(in_app)
+
+
+def hourly(function: Callable[[], None]) -> Callable[[], None]:
+    """Declare housekeeping that is done once an hour, with the app's context; it must be safe to repeat."""
+    HOURLY.append(function)
+    return function
+
+
+def client_for(engine: sa.Engine) -> DBOSClient:
+    """The client that writes to this database; made once."""
+    if engine not in _clients:
+        _clients[engine] = DBOSClient(system_database_engine=engine, application_name=APPLICATION, lazy=True)
+    return _clients[engine]
+
+
+def enqueue(
+    session: Session,
+    workflow: Callable[..., None] | str,
+    *args: Any,
+    queue: Queue,
+    partition: str,
+    delay: float = 0,
+    workflow_id: str,
+) -> None:
+    """Enqueue `workflow(*args)` as a part of the session's transaction; it runs `delay` seconds after the commit.
+
+    The same `workflow_id` again changes nothing, so enqueueing is safe to repeat.
+    """
+    engine = session.get_bind()
+    assert isinstance(engine, sa.Engine)
+    options: EnqueueOptions = {
+        "workflow_name": workflow if isinstance(workflow, str) else workflow.__name__,
+        "queue_name": queue.name,
+        "workflow_id": workflow_id,
+        "queue_partition_key": partition,
+    }
+    if delay > 0:
+        options["delay_seconds"] = delay
+    client_for(engine).enqueue_in_transaction(session, options, *args)

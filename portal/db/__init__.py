@@ -1,0 +1,88 @@
+"""The database: engine, declarative base, the one way to open a transaction. No tables live here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy_lite import SQLAlchemy
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from portal.settings import Settings
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """An aware UTC datetime, also on SQLite, which keeps no zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Store UTC; a naive datetime is a mistake of ours."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("a naive datetime can't be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give UTC back."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """Base of every table."""
+
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: Moment, dict[str, Any]: sa.JSON, list[str]: sa.JSON}  # noqa: RUF012 - as SQLAlchemy wants it
+
+
+db = SQLAlchemy(session_options={"expire_on_commit": False})
+
+
+def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # sqlite3 then begins a transaction with BEGIN IMMEDIATE before the first write and none before a read:
+    # writers queue up instead of failing halfway, readers never wait.
+    connection.isolation_level = "IMMEDIATE"
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def init_db(app: Flask, settings: Settings) -> None:
+    """Give `app` its engine; SQLite gets the pragmas that make it fit for many threads."""
+    options: dict[str, Any] = {
+        "url": settings.database_url,
+        "pool_size": 16,
+        "max_overflow": 48,
+        "pool_timeout": 5,
+    }
+    app.config["SQLALCHEMY_ENGINES"] = {"default": options}
+    db.init_app(app)
+    with app.app_context():
+        if db.engine.dialect.name == "sqlite":
+            settings.instance.mkdir(parents=True, exist_ok=True)
+            event.listen(db.engine, "connect", _on_connect)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One use case, one transaction: leaving the block commits, raising rolls back."""
+    with db.sessionmaker.begin() as session:
+        yield session

@@ -1,0 +1,17 @@
+"""Refusals: facts that stop a use case, each carrying its sentence for the person who reads it."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """Base of every refusal. `status` is the HTTP status; `title` a heading; `message` what happened and what to do."""
+
+    status = 400
+    title = "That didn't work"
+
+    def message(self) -> str:
+        """One or two sentences in plain words."""
+        return str(self.args[0]) if self.args else self.title
+
+    def __str__(self) -> str:
+        return self.message()

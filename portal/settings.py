@@ -1,0 +1,139 @@
+"""Settings: everything that an operator may choose, read from the environment (prefix `PORTAL_`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from portal.colour import require_colour
+
+
+class MissingSetting(Exception):
+    """The portal can't start as it is set up; the text says what to set."""
+
+
+class Settings(BaseSettings):
+    """What the operator chose; every field is the environment variable `PORTAL_` + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="PORTAL_", frozen=True, env_ignore_empty=True, extra="ignore")
+
+    env: Literal["development", "production"] = Field(
+        "development", description="`production` wants every secret given and logs JSON."
+    )
+    instance: Path = Field(Path("instance"), description="The data folder: database, keys, what the sandbox shop sold.")
+    database_url: str = Field("", description="SQLAlchemy URL; default: SQLite in the data folder.")
+    base_url: str = Field("http://127.0.0.1:8000", description="Where people reach the portal; links begin with it.")
+    installation_webhook_url: str = Field("", description="Where finished installations are announced.")
+    demo_ingest_url: str = Field("", description="Where the demo workflow sends orders.")
+    catalogue: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Extra app declarations: files or folders, separated by the system's path separator (`:`).",
+    )
+    frame_ancestors: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",),
+        description="Origins that may embed the install page, separated by spaces; `'none'` for nobody.",
+    )
+    allow_private_network: str = Field(
+        "",
+        description="Hosts, host:port or networks (CIDR) on private addresses that apps may live on; `true` for all.",
+    )
+    ca_bundle: Path | None = Field(None, description="Extra certificate authorities (PEM) that apps' hosts may use.")
+    vendor_name: str = Field("Demo Vendor", description="Who asks: shown at the top of every install page.")
+    vendor_logo: str = Field(
+        "", description="Path of a logo below this portal's own origin, such as `/branding/logo.svg`."
+    )
+    accent: Annotated[str, AfterValidator(require_colour)] = Field(
+        "#1f5fbf",
+        description="Colour of buttons and links (#rrggbb); darkened or lightened until it can be read.",
+    )
+    support_url: str = Field("", description="Where end users find help: https:// or mailto:.")
+
+    credential_keyset: SecretStr | None = Field(None, description="Tink AEAD keyset (JSON) that seals credentials.")
+    link_keys: SecretStr | None = Field(
+        None, description="Keys that sign links, separated by commas; the last one signs."
+    )
+    webhook_private_key: SecretStr | None = Field(None, description="RSA private key (PEM) for `X-Alloy-Signature`.")
+    webhook_secrets: SecretStr | None = Field(
+        None, description="Standard Webhooks secrets (`whsec_…`), separated by commas; every one signs."
+    )
+
+    per_host: int = Field(8, ge=1, description="Calls to one host at the same time, for all end users together.")
+    in_all: int = Field(240, ge=1, description="Calls to all apps' hosts at the same time.")
+    engine: bool = Field(True, description="Run the background engine in the web process; false with `flask worker`.")
+    engine_polling: float = Field(0.05, gt=0, description="Seconds between two looks into the queues.")
+    executor_id: str = Field("local", description="Name of this node; it recovers its own unfinished work at start.")
+    log_json: bool | None = Field(None, description="JSON logs; default: only in production.")
+    access_log: bool = Field(False, description="Log each request: method, path without query, status, time.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token for `/metrics`; without it, not public in production."
+    )
+
+    @field_validator("catalogue", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        import os
+
+        return tuple(p for p in value.split(os.pathsep) if p) if isinstance(value, str) else value
+
+    @field_validator("frame_ancestors", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        origins = tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+        if isinstance(origins, tuple) and any(set(origin) & set(";\r\n") for origin in origins):
+            raise ValueError("an origin can't contain a semicolon")
+        return origins
+
+    @field_validator("base_url", mode="after")
+    @classmethod
+    def _no_trailing_slash(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// (or http:// for a trial)")
+        return value.rstrip("/")
+
+    @field_validator("instance", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.absolute()
+
+    @field_validator("vendor_logo", mode="after")
+    @classmethod
+    def _own_origin(cls, value: str) -> str:
+        if value and (not value.startswith("/") or value.startswith("//")):
+            raise ValueError("must be a path on this portal's own origin, such as /branding/logo.svg")
+        return value
+
+    @field_validator("support_url", mode="after")
+    @classmethod
+    def _linkable(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://", "mailto:")):
+            raise ValueError("must begin with https:// or mailto:")
+        return value
+
+    @model_validator(mode="after")
+    def _default_database(self) -> Self:
+        if not self.database_url:
+            object.__setattr__(self, "database_url", f"sqlite:///{self.instance / 'portal.sqlite3'}")
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        """Whether real customers meet this portal."""
+        return self.env == "production"
+
+
+def read_settings(**given: object) -> Settings:
+    """Read the environment; `given` wins over it. Raises `MissingSetting` with one sentence per defect."""
+    try:
+        settings = Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"PORTAL_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise MissingSetting("Please mend these settings:\n" + "\n".join(lines)) from None
+    if settings.is_production and "base_url" not in settings.model_fields_set:
+        raise MissingSetting("Set PORTAL_BASE_URL to the https:// address where people reach this portal.")
+    return settings
