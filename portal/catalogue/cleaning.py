@@ -1,0 +1,274 @@
+"""What people really type, understood: pasted keys, whole admin URLs, odd spaces and quotes become clean values."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from urllib.parse import quote, urlsplit
+
+import idna
+
+from portal.catalogue.declarations import Field
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A usable value; `note` says what was changed, never with a secret in it (None: nothing worth saying)."""
+
+    value: str
+    note: str | None = None
+
+
+class FieldProblem(ValueError):
+    """What was typed can't be used; the text is the sentence to show at the field."""
+
+
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "‘": "’", "«": "»", "»": "«"}
+_PREFIX = re.compile(
+    r"(?:(?:proxy-)?authorization\s*:\s*)?(bearer|token|basic)[\s:]+(?=\S)|authorization\s*:\s*(?=\S)", re.I
+)
+_HEADER_LINE = re.compile(r"x-[a-z0-9-]+\s*:\s*(?=\S)", re.I)
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_EMAIL = re.compile(r"[^@\s\"<>(),;:\\]{1,64}@[^@\s\"<>(),;:\\]+\.[^@\s\"<>(),;:\\]{2,}")
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n[A-Za-z0-9+/=\n:,\- ]+\n-----END \1-----")
+
+
+def clean(field: Field, typed: str) -> Cleaned:
+    """Make `typed` usable as the value of `field`. Cleaning what is clean changes nothing.
+
+    Raises `FieldProblem` with the sentence for the person who typed it.
+    """
+    text = _visible(typed, lines=field.type == "pem")
+    if not text:
+        if field.required:
+            raise FieldProblem(_EMPTY[field.type].format(title=_lower(field.title)))
+        return Cleaned("")
+    if len(text) > field.max_length:
+        raise FieldProblem(
+            f"This is longer than the {field.max_length} characters that it can have. Check what was pasted."
+        )
+    cleaned = _CLEANERS[field.type](field, text)
+    if field.pattern and not re.fullmatch(field.pattern, cleaned.value):
+        raise FieldProblem(field.pattern_message or "This doesn’t look right. Check it for typing mistakes.")
+    return cleaned
+
+
+_EMPTY = {
+    "select": "Choose one of the options.",
+    "url": "Type the address.",
+    "host": "Type the address.",
+    "label": "Type the name, or paste the whole address.",
+    "secret": "Paste the {title}.",
+    "pem": "Paste the {title}, from the first line to the last.",
+    "text": "Type the {title}.",
+    "email": "Type the e-mail address.",
+    "uuid": "Paste the {title}.",
+    "number": "Type the {title}.",
+}
+
+
+def _lower(title: str) -> str:
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
+def _visible(typed: str, *, lines: bool) -> str:
+    """Without what can't be seen: zero-width, direction and control characters; every kind of space a plain one."""
+    text = unicodedata.normalize("NFC", typed).replace("\r\n", "\n").replace("\r", "\n")
+    kept = []
+    for char in text:
+        kind = unicodedata.category(char)
+        if char == "\n" or kind in ("Zl", "Zp"):
+            kept.append("\n" if lines else " ")
+        elif kind == "Zs" or char == "\t":
+            kept.append(" ")
+        elif kind not in ("Cc", "Cf", "Cs", "Co", "Cn"):
+            kept.append(char)
+    return "".join(kept).strip()
+
+
+def _unquoted(text: str) -> str:
+    while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
+        text = text[1:-1].strip()
+    return text
+
+
+def _clean_text(field: Field, text: str) -> Cleaned:
+    return Cleaned(_unquoted(text) or text)
+
+
+def _clean_secret(field: Field, text: str) -> Cleaned:
+    removed: list[str] = []
+    value = text
+    while True:
+        before = value
+        if (bare := _unquoted(value)) != value and bare:
+            value = bare
+            removed.append("the quotation marks")
+        if match := _PREFIX.match(value):
+            removed.append(f"the word {match[1].capitalize()}" if match[1] else "the word Authorization")
+            value = value[match.end() :]
+        elif match := _HEADER_LINE.match(value):
+            removed.append("the header’s name")
+            value = value[match.end() :]
+        if value == before:
+            break
+    if not value.isascii():
+        raise FieldProblem(
+            "There is a character in this that keys don’t have. Copy it again straight from where it is shown."
+        )
+    note = f"We left out {' and '.join(dict.fromkeys(removed))}." if removed else None
+    return Cleaned(value, note)
+
+
+@dataclass(frozen=True)
+class _Address:
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+
+    @property
+    def netloc(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port in (None, default) else f"{host}:{self.port}"
+
+
+_NOT_AN_ADDRESS = "This doesn’t look like an address. It should look like {example}."
+
+
+def _read_address(field: Field, text: str) -> _Address:
+    example = field.placeholder or "https://shop.example"
+    problem = FieldProblem(_NOT_AN_ADDRESS.format(example=example))
+    text = _unquoted(text).strip("<>,; ").replace("\\", "/")
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme.lower() not in ("http", "https"):
+        raise FieldProblem(f"An address begins with https://, not with {scheme[:20]}://.")
+    bare = not separator
+    try:
+        parts = urlsplit(f"{'https' if bare else scheme.lower()}://{(text if bare else rest).lstrip('/')}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise problem from None
+    name = _ascii_host(host)
+    if name is None or (bare and port is None and "." not in name and ":" not in name):
+        raise problem
+    return _Address(parts.scheme, name, port, parts.path)
+
+
+def _ascii_host(host: str) -> str | None:
+    """The host as DNS wants it (IDNA 2008 with the UTS 46 mapping), or None when it can't be one."""
+    host = host.rstrip(".")
+    if ":" in host:
+        return host if re.fullmatch(r"[0-9a-f:.]+", host) else None
+    try:
+        name = host.lower() if host.isascii() else idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:
+        return None
+    labels = name.split(".")
+    fits = len(name) <= 253 and all(
+        _LABEL.fullmatch(label) or re.fullmatch(r"[a-z0-9_-]{1,63}", label) for label in labels
+    )
+    return name if fits else None
+
+
+def _shown(host: str) -> str:
+    """The host as its reader writes it."""
+    try:
+        return idna.decode(host) if "xn--" in host else host
+    except idna.IDNAError:
+        return host
+
+
+def _note(typed: str, value: str, shown: str) -> str | None:
+    return None if typed in (value, shown) else f"We read this as {shown}."
+
+
+def _clean_url(field: Field, text: str) -> Cleaned:
+    address = _read_address(field, text)
+    path = ""
+    if field.keep == "origin+path":
+        kept: list[str] = []
+        for segment in address.path.split("/"):
+            if any(fnmatchcase(segment.lower(), pattern) for pattern in field.cut):
+                break
+            if segment in ("..", "."):
+                raise FieldProblem(_NOT_AN_ADDRESS.format(example=field.placeholder or "https://shop.example"))
+            if segment:
+                kept.append(quote(segment, safe="%:@!$&'()*+,;=~-._"))
+        path = "/".join(["", *kept])
+    value = f"{address.scheme}://{address.netloc}{path}"
+    shown = value.replace(address.host, _shown(address.host), 1)
+    return Cleaned(value, _note(text, value, shown.removeprefix("https://")))
+
+
+def _clean_host(field: Field, text: str) -> Cleaned:
+    address = _read_address(field, text)
+    value = address.netloc
+    return Cleaned(value, _note(text, value, value.replace(address.host, _shown(address.host), 1)))
+
+
+def _clean_label(field: Field, text: str) -> Cleaned:
+    name = _unquoted(text).lower()
+    if "." in name or "/" in name or ":" in name:
+        host = _read_address(field, name).host
+        if field.suffix and not host.endswith(field.suffix):
+            raise FieldProblem(f"This address doesn’t end in {field.suffix}. Type only the part before {field.suffix}.")
+        name = host.removesuffix(field.suffix).split(".")[-1] if field.suffix else host.split(".")[0]
+    if not _LABEL.fullmatch(name):
+        raise FieldProblem("This name can have letters, digits and hyphens only.")
+    return Cleaned(name, _note(text, name, f"{name}{field.suffix}"))
+
+
+def _clean_email(field: Field, text: str) -> Cleaned:
+    value = re.sub(r"^mailto:", "", _unquoted(text).strip("<>,; "), flags=re.I)
+    if not _EMAIL.fullmatch(value):
+        raise FieldProblem("This doesn’t look like an e-mail address. It should look like name@shop.example.")
+    return Cleaned(value, _note(text, value, value))
+
+
+def _clean_uuid(field: Field, text: str) -> Cleaned:
+    try:
+        value = str(uuid.UUID(_unquoted(text).strip("{}<> ")))
+    except ValueError:
+        raise FieldProblem("This should be 32 letters and digits in five groups, parted by hyphens.") from None
+    return Cleaned(value, _note(text.lower(), value, value))
+
+
+def _clean_number(field: Field, text: str) -> Cleaned:
+    value = _unquoted(text).replace(" ", "")
+    if not _NUMBER.fullmatch(value) or not value.isascii():
+        raise FieldProblem("Type a number, with digits only.")
+    return Cleaned(value, _note(text, value, value))
+
+
+def _clean_select(field: Field, text: str) -> Cleaned:
+    if text not in field.options:
+        raise FieldProblem("Choose one of the options.")
+    return Cleaned(text)
+
+
+def _clean_pem(field: Field, text: str) -> Cleaned:
+    value = "\n".join(line.strip() for line in text.split("\n") if line.strip())
+    if not _PEM.fullmatch(value):
+        raise FieldProblem("Paste it as a whole, from the line -----BEGIN …----- to the line -----END …-----.")
+    return Cleaned(value)
+
+
+_CLEANERS: dict[str, Callable[[Field, str], Cleaned]] = {
+    "text": _clean_text,
+    "secret": _clean_secret,
+    "url": _clean_url,
+    "host": _clean_host,
+    "label": _clean_label,
+    "email": _clean_email,
+    "uuid": _clean_uuid,
+    "number": _clean_number,
+    "select": _clean_select,
+    "pem": _clean_pem,
+}
