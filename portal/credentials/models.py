@@ -1,0 +1,39 @@
+"""The table of credentials. A draft is bound to its link and dies with it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from portal.clock import now
+from portal.db import Base
+from portal.environments import Environment
+from portal.ids import new_id
+
+
+class Credential(Base):
+    """Sealed values of one user for one app; `link_id` is set while it is a draft of that link."""
+
+    __tablename__ = "credentials"
+    __table_args__ = (
+        sa.UniqueConstraint("link_id", "app"),  # at most one draft for an app of a link
+        sa.Index("ix_credentials_user_id_app", "user_id", "app"),
+    )
+
+    id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
+    environment: Mapped[Environment]
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
+    app: Mapped[str] = mapped_column(sa.String(64))
+    account: Mapped[str] = mapped_column(sa.String(255))  # the provider's name for whose it is
+    sealed: Mapped[bytes]
+    link_id: Mapped[str | None] = mapped_column(sa.ForeignKey("links.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+    tested_at: Mapped[datetime] = mapped_column(default=now)
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it still waits for its link to be finished."""
+        return self.link_id is not None

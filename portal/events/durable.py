@@ -1,0 +1,91 @@
+"""Delivery that survives a crash: one short workflow an attempt, the next one enqueued with its delay."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from flask import current_app
+from sqlalchemy.orm import joinedload
+
+from portal.background import durable, hourly, step
+from portal.clock import now
+from portal.db import transaction
+from portal.events.models import Delivery, DeliveryState
+from portal.events.rules import ANSWER_KEPT, DELIVERIES, Outcome, record_attempt, restart_delivery
+from portal.events.schedule import read_retry_after
+from portal.events.signing import sign
+from portal.http import NoAnswer, Outbound, Request
+from portal.keys.ring import KeyRing
+
+log = structlog.get_logger(__name__)
+
+OVERDUE = timedelta(minutes=15)
+
+
+@durable(DELIVERIES)
+def deliver(delivery_id: str, number: int) -> None:
+    """One attempt to hand an event to its endpoint."""
+    facts = send_attempt(delivery_id, number)
+    if facts is not None:
+        record_outcome(delivery_id, number, facts)
+
+
+@step
+def send_attempt(delivery_id: str, number: int) -> dict[str, Any] | None:
+    """Send the payload as it was stored; None when there is nothing to deliver any more."""
+    with transaction() as session:
+        delivery = session.get(Delivery, delivery_id, options=[joinedload(Delivery.event)])
+    if delivery is None or delivery.state is not DeliveryState.pending:
+        return None
+    keys: KeyRing = current_app.extensions["keys"]
+    outbound: Outbound = current_app.extensions["outbound"]
+    at = now()
+    body = delivery.event.payload
+    headers = sign(keys, url=delivery.url, body=body, event_id=delivery.event_id, at=at)
+    start = time.monotonic()
+    try:
+        answer = outbound.send(Request("POST", delivery.url, headers, body.encode()), trusted=True, largest=ANSWER_KEPT)
+    except NoAnswer as silence:
+        outcome = Outcome(at, None, str(silence.problem), _ms(start), None)
+    else:
+        wait = read_retry_after(answer.headers, now())
+        outcome = Outcome(
+            at=at,
+            status=answer.status,
+            problem=None,
+            latency_ms=_ms(start),
+            answer=answer.body.decode("utf-8", "replace").replace("\0", "\ufffd"),
+            retry_after=wait.total_seconds() if wait is not None else None,
+        )
+    return {**asdict(outcome), "at": at.isoformat()}
+
+
+@step
+def record_outcome(delivery_id: str, number: int, facts: dict[str, Any]) -> None:
+    """Keep what came of it; one transaction with the enqueueing of the next attempt."""
+    outcome = Outcome(**{**facts, "at": datetime.fromisoformat(facts["at"])})
+    with transaction() as session:
+        delivery = record_attempt(session, delivery_id, number, outcome, now())
+    if delivery is not None and delivery.state is DeliveryState.given_up:
+        log.warning("delivery given up", delivery=delivery_id, event_id=delivery.event_id, attempts=number)
+
+
+def _ms(start: float) -> int:
+    return round((time.monotonic() - start) * 1000)
+
+
+@hourly
+def take_up_what_was_dropped() -> None:
+    """Enqueue again each delivery whose attempt is overdue by far: its workflow ended in a fault of ours."""
+    at = now()
+    overdue = sa.select(Delivery.id).where(
+        Delivery.state == DeliveryState.pending, Delivery.next_attempt_at < at - OVERDUE
+    )
+    with transaction() as session:
+        for delivery_id in session.scalars(overdue.limit(1000)):
+            restart_delivery(session, delivery_id, at)

@@ -1,0 +1,1 @@
+"""Installations: what a finished link leaves behind: user, integration, credentials and child workflows."""

@@ -1,0 +1,47 @@
+"""The tables of installations and of the credentials that each one runs with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.clock import now
+from portal.credentials.models import Credential
+from portal.db import Base
+from portal.environments import Environment
+from portal.ids import new_id
+from portal.workflows.models import ChildWorkflow
+
+
+class InstallationCredential(Base):
+    """Which credential an installation uses for which app."""
+
+    __tablename__ = "installation_credentials"
+
+    installation_id: Mapped[str] = mapped_column(
+        sa.ForeignKey("installations.id", ondelete="CASCADE"), primary_key=True
+    )
+    app: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    credential_id: Mapped[str] = mapped_column(sa.ForeignKey("credentials.id"), index=True)
+
+    credential: Mapped[Credential] = relationship()
+
+
+class Installation(Base):
+    """One user's installed integration. `link_id` is unique: one link makes at most one installation."""
+
+    __tablename__ = "installations"
+
+    id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
+    environment: Mapped[Environment]
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    integration_id: Mapped[str] = mapped_column(sa.ForeignKey("integrations.id"), index=True)
+    link_id: Mapped[str | None] = mapped_column(sa.ForeignKey("links.id"), unique=True)
+    is_enabled: Mapped[bool] = mapped_column(default=True)
+    installed_at: Mapped[datetime] = mapped_column(default=now)
+    removed_at: Mapped[datetime | None]
+
+    children: Mapped[list[ChildWorkflow]] = relationship(order_by=ChildWorkflow.created_at)
+    credentials: Mapped[list[InstallationCredential]] = relationship(order_by=InstallationCredential.app)

@@ -1,0 +1,128 @@
+"""The integration file: what a vendor's engineer writes, as validated data. Knows no database."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from portal.refusals import Refusal
+
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"^[^\x00-\x1f]*$")
+]
+Sentence = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*$")
+]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+
+
+class IntegrationDefects(Refusal):
+    """The integration file can't be applied; every defect is named with its place and the mend."""
+
+    title = "This integration file can’t be applied"
+
+    def __init__(self, source: str, defects: list[str]) -> None:
+        super().__init__("\n".join(f"{source}: {defect}" for defect in defects))
+        self.defects = defects
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConfigurableField(_Part):
+    """Something that a user may set for a workflow."""
+
+    name: Slug
+    title: Name
+    type: Literal["text", "number", "select", "checkbox"] = "text"
+    hint: str = ""
+    required: bool = False
+    options: tuple[str, ...] = ()
+
+
+class WorkflowDeclaration(_Part):
+    """One parent workflow. Trigger and steps are kept as data; running them is the runtime's work."""
+
+    name: Name
+    description: Sentence
+    trigger: dict[str, Any]
+    steps: tuple[dict[str, Any], ...] = ()
+    fields: tuple[ConfigurableField, ...] = ()
+
+
+class IntegrationDeclaration(_Part):
+    """A whole integration file."""
+
+    name: Name
+    apps: tuple[Slug, ...] = Field(min_length=1, max_length=8)
+    workflows: tuple[WorkflowDeclaration, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_twins(self) -> IntegrationDeclaration:
+        names = [workflow.name for workflow in self.workflows]
+        if len(set(names)) < len(names):
+            raise ValueError("two workflows have the same name: give each its own")
+        if len(set(self.apps)) < len(self.apps):
+            raise ValueError("an app is named twice: name each once")
+        return self
+
+
+def read_declaration(path: Path, apps: Container[str]) -> IntegrationDeclaration:
+    """Read and check an integration file; `apps` are those of the catalogue. Raises `IntegrationDefects`."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IntegrationDefects(str(path), [f"can't be read: {error}."]) from None
+    return parse_declaration(text, apps, source=str(path))
+
+
+def parse_declaration(text: str, apps: Container[str], *, source: str) -> IntegrationDeclaration:
+    """Check the text of an integration file. Raises `IntegrationDefects` with line numbers."""
+    try:
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        data = yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise IntegrationDefects(
+            source, [f"line {line}: this is not YAML: {getattr(error, 'problem', error)}."]
+        ) from None
+    try:
+        declaration = IntegrationDeclaration.model_validate(data)
+    except ValidationError as error:
+        defects = [
+            f"line {_line(node, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'the file'}: "
+            f"{e['msg'].removeprefix('Value error, ')}."
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise IntegrationDefects(source, defects) from None
+    strangers = [
+        f"line {_line(node, ('apps', i))}: there is no app “{app}” in the catalogue: "
+        "`flask catalogue list` names them, `PORTAL_CATALOGUE` adds your own."
+        for i, app in enumerate(declaration.apps)
+        if app not in apps
+    ]
+    if strangers:
+        raise IntegrationDefects(source, strangers)
+    return declaration
+
+
+def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
+    line = 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == part), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

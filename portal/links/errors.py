@@ -1,0 +1,112 @@
+"""Refusals about links. Each has its own sentence; a token that isn't ours gets one page, whatever is wrong with it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import datetime
+
+from portal.links.models import Link
+from portal.refusals import Refusal
+
+
+def day(moment: datetime) -> str:
+    """A moment as people write it, in UTC: `3 May 2026 at 14:05 UTC`."""
+    return f"{moment.day} {moment:%B %Y} at {moment:%H:%M} UTC"
+
+
+class LinkUnknown(Refusal):
+    """No such link: altered, cut, made elsewhere or for another integration. The page gives no hint which."""
+
+    status = 404
+    title = "This link doesn’t work"
+
+    def message(self) -> str:
+        return (
+            "The address may have been cut off or changed on its way to you. "
+            "Open it again from the message that you got, as a whole, or ask the person who sent it for a new one."
+        )
+
+
+class LinkEnded(Refusal):
+    """Base of the refusals for a link that was good once. The facts are copied: the row may be out of reach later."""
+
+    status = 410
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(self._sentence(link))
+        self.finished_by = link.finished_by
+
+    @abstractmethod
+    def _sentence(self, link: Link) -> str: ...
+
+
+class LinkFinished(LinkEnded):
+    """The installation that this link was for is done."""
+
+    title = "This link was already used"
+
+    def _sentence(self, link: Link) -> str:
+        done = f" on {day(link.finished_at)}" if link.finished_at else ""
+        return (
+            f"{link.integration.name} was installed with it{done}. There is nothing left to do here: "
+            "you can close this page. To connect again, ask the people who sent it for a new link."
+        )
+
+
+class LinkRevoked(LinkEnded):
+    """The vendor took the link back."""
+
+    title = "This link was withdrawn"
+
+    def _sentence(self, link: Link) -> str:
+        return "The people who sent it have withdrawn it. Ask them for a new link if you still want to connect."
+
+
+class LinkExpired(LinkEnded):
+    """The link's life is over."""
+
+    title = "This link has expired"
+
+    def _sentence(self, link: Link) -> str:
+        return f"It could be used until {day(link.expires_at)}. Ask the people who sent it for a new one."
+
+
+class TooManyTries(Refusal):
+    """Ten tries failed within ten minutes."""
+
+    status = 429
+    title = "Too many tries"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+    def message(self) -> str:
+        minutes = max(1, -(-self.retry_after // 60))
+        wait = "a minute" if minutes == 1 else f"{minutes} minutes"
+        return (
+            f"These details were refused several times. Please wait {wait}, then try again. "
+            "The link stays usable, and nothing that you have connected is lost."
+        )
+
+
+class UnknownWorkflow(Refusal):
+    """A link was asked for workflows that the integration doesn't have."""
+
+    title = "No such workflow"
+
+
+class BadLinkOption(Refusal):
+    """An option of a new link can't be taken."""
+
+    title = "This link can’t be made"
+
+
+class NoSuchLink(Refusal):
+    """The vendor's side named a link by an id that none has."""
+
+    status = 404
+    title = "No such link"
+
+    def __init__(self, link_id: str) -> None:
+        super().__init__(f"There is no link “{link_id}”. `flask link list` shows them.")

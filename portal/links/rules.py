@@ -1,0 +1,233 @@
+"""What may happen to a link: made, looked up, opened, passed on, revoked, spent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from urllib.parse import urlencode, urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from portal.environments import Environment
+from portal.ids import new_id
+from portal.integrations.models import Integration
+from portal.links.errors import (
+    BadLinkOption,
+    LinkEnded,
+    LinkExpired,
+    LinkFinished,
+    LinkRevoked,
+    LinkUnknown,
+    NoSuchLink,
+    TooManyTries,
+    UnknownWorkflow,
+)
+from portal.links.models import FailedTry, Link, LinkState
+from portal.links.token import Claims, NotOurToken, hash_token, read_token, write_token
+from portal.users.models import User
+
+DEFAULT_LIFE = timedelta(days=7)
+LONGEST_LIFE = timedelta(days=366)
+TRIES, TRIES_WITHIN = 10, timedelta(minutes=10)
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def parse_life(text: str) -> timedelta:
+    """Read `7d`, `12h`, `90m`, `30s` or plain seconds. Raises `BadLinkOption`."""
+    match = re.fullmatch(r"\s*(\d{1,9})\s*([dhms]?)\s*", text)
+    life = timedelta(**{_UNITS[match[2] or "s"]: int(match[1])}) if match else timedelta(0)
+    if not timedelta(0) < life <= LONGEST_LIFE:
+        raise BadLinkOption(f"“{text}” is not a life for a link: write 7d, 12h or 90m, at most a year.")
+    return life
+
+
+def _require_redirect(url: str | None) -> str | None:
+    if url:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        if (
+            parts.scheme not in ("https", "http")
+            or not parts.hostname
+            or len(url) > 2000
+            or re.search(r"[\s<>\"\\]", url)
+        ):
+            raise BadLinkOption(f"“{url[:200]}” is no address to come back to: it must begin with https://.")
+    return url or None
+
+
+def create_link(
+    session: Session,
+    keys: Sequence[str],
+    *,
+    environment: Environment,
+    user: User,
+    integration: Integration,
+    now: datetime,
+    life: timedelta = DEFAULT_LIFE,
+    always_show_credentials: bool = True,
+    redirect_url: str | None = None,
+    workflow_ids: Sequence[str] | None = None,
+) -> tuple[Link, str]:
+    """Make a link and its token. Only a hash of the token is stored: it is given out this once.
+
+    Raises `UnknownWorkflow` when `workflow_ids` names one that isn't the integration's, and `BadLinkOption`.
+    """
+    unknown = set(workflow_ids or ()) - {workflow.id for workflow in integration.workflows}
+    if unknown:
+        raise UnknownWorkflow(f"{integration.name} has no workflow {', '.join(sorted(unknown))}.")
+    link_id = new_id()
+    token = write_token(keys, Claims(link_id, integration.id, always_show_credentials))
+    link = Link(
+        id=link_id,
+        environment=environment,
+        token_hash=hash_token(token),
+        user=user,
+        integration=integration,
+        always_show_credentials=always_show_credentials,
+        redirect_url=_require_redirect(redirect_url),
+        workflow_ids=list(workflow_ids) if workflow_ids else None,
+        created_at=now,
+        expires_at=now + life,
+    )
+    session.add(link)
+    session.flush()
+    return link, token
+
+
+def link_url(base_url: str, link: Link, token: str) -> str:
+    """The link as it is handed out; the order of the parameters is part of the contract."""
+    query = {
+        "integrationId": link.integration_id,
+        "token": token,
+        "forgeMode": "engaged",
+        "alwaysShowCredentials": "true" if link.always_show_credentials else "false",
+    }
+    return f"{base_url}/embedded-install?{urlencode(query)}"
+
+
+def find_link(session: Session, keys: Sequence[str], token: str, integration_id: str) -> Link:
+    """The link that `token` stands for, in whatever state it is. Raises `LinkUnknown`."""
+    try:
+        claims = read_token(keys, token)
+    except NotOurToken:
+        raise LinkUnknown from None
+    if claims.integration_id != integration_id:
+        raise LinkUnknown
+    link = session.scalar(_by_hash(), {"hash": hash_token(token)})
+    if link is None or link.integration_id != integration_id:
+        raise LinkUnknown
+    return link
+
+
+_BY_HASH: list[sa.Select[Link]] = []
+
+
+def _by_hash() -> sa.Select[Link]:
+    # Built once: this statement is on the way of every request to the install page.
+    if not _BY_HASH:
+        _BY_HASH.append(
+            sa.select(Link)
+            .where(Link.token_hash == sa.bindparam("hash"))
+            .options(joinedload(Link.user, innerjoin=True), joinedload(Link.integration, innerjoin=True))
+        )
+    return _BY_HASH[0]
+
+
+def require_usable(link: Link, at: datetime) -> None:
+    """Raises `LinkFinished`, `LinkRevoked` or `LinkExpired` when the link can't be used any more."""
+    refusals: dict[LinkState, type[LinkEnded]] = {
+        LinkState.finished: LinkFinished,
+        LinkState.revoked: LinkRevoked,
+        LinkState.expired: LinkExpired,
+    }
+    if refusal := refusals.get(link.state(at)):
+        raise refusal(link)
+
+
+def _stamp(session: Session, link_id: str, column: str, at: datetime) -> None:
+    # Only the first time counts, also when two requests come at once.
+    session.execute(sa.update(Link).where(Link.id == link_id, getattr(Link, column).is_(None)).values({column: at}))
+
+
+def mark_opened(session: Session, link_id: str, now: datetime) -> None:
+    """Note that a person was on the page (see docs/decisions on who counts as a person)."""
+    _stamp(session, link_id, "opened_at", now)
+
+
+def mark_verified(session: Session, link_id: str, now: datetime) -> None:
+    """Note that every app of the integration has a tested credential."""
+    _stamp(session, link_id, "verified_at", now)
+
+
+def mark_passed_on(session: Session, link_id: str, now: datetime) -> None:
+    """Note that the person on the page handed it to somebody else who has the keys."""
+    _stamp(session, link_id, "passed_on_at", now)
+
+
+def note_failure(
+    session: Session, link_id: str, *, app: str, field: str | None, reason: str, message: str, now: datetime
+) -> None:
+    """Remember a failed try in words (never the values), for the vendor and for `require_patience`."""
+    session.add(FailedTry(link_id=link_id, app=app, field=field, reason=reason, message=message[:500], at=now))
+
+
+def require_patience(session: Session, link_id: str, now: datetime) -> None:
+    """Raises `TooManyTries` after ten failed tries in ten minutes."""
+    recent = session.scalars(
+        sa.select(FailedTry.at)
+        .where(FailedTry.link_id == link_id, FailedTry.at > now - TRIES_WITHIN)
+        .order_by(FailedTry.at.desc())
+        .limit(TRIES)
+    ).all()
+    if len(recent) >= TRIES:
+        wait = recent[-1] + TRIES_WITHIN - now
+        raise TooManyTries(max(1, int(wait.total_seconds()) + 1))
+
+
+def spend(session: Session, link: Link, *, press: str, now: datetime) -> None:
+    """Use the link up; of any number of requests at once exactly one gets through.
+
+    Raises what `require_usable` raises, as the row stands at this moment. `press` names the press of the button,
+    so that the same press sent twice can be told from another tab.
+    """
+    spent = session.execute(
+        sa.update(Link)
+        .where(Link.id == link.id, Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at > now)
+        .values(
+            finished_at=now,
+            finished_by=press,
+            opened_at=sa.func.coalesce(Link.opened_at, now),
+            verified_at=sa.func.coalesce(Link.verified_at, now),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if spent.rowcount != 1:  # type: ignore[attr-defined]
+        current = session.get_one(Link, link.id, populate_existing=True)
+        require_usable(current, now)
+        raise LinkFinished(current)
+
+
+def revoke_link(session: Session, link: Link, now: datetime) -> None:
+    """Take a link back. Raises `LinkFinished` when it was used before; revoking twice changes nothing."""
+    if link.finished_at:
+        raise LinkFinished(link)
+    session.execute(
+        sa.update(Link)
+        .where(Link.id == link.id, Link.finished_at.is_(None), Link.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    session.refresh(link)
+    if link.finished_at:
+        raise LinkFinished(link)
+
+
+def find_by_id(session: Session, link_id: str) -> Link:
+    """The link with this id, for the vendor's side. Raises `NoSuchLink`."""
+    link = session.get(Link, link_id)
+    if link is None:
+        raise NoSuchLink(link_id)
+    return link

@@ -1,0 +1,1 @@
+"""End users: the vendor's customers, who install integrations."""

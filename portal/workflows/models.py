@@ -1,0 +1,61 @@
+"""The tables of parent workflows, their versions, and the children that users run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.clock import now
+from portal.db import Base
+from portal.ids import new_id
+
+
+class Workflow(Base):
+    """A parent: named by the vendor, told to end users in `description`. Retired when its integration drops it."""
+
+    __tablename__ = "workflows"
+    __table_args__ = (sa.UniqueConstraint("integration_id", "name"),)
+
+    id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
+    integration_id: Mapped[str] = mapped_column(sa.ForeignKey("integrations.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(sa.String(120))
+    description: Mapped[str] = mapped_column(sa.String(300))
+    position: Mapped[int]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+    retired_at: Mapped[datetime | None]
+
+
+class WorkflowVersion(Base):
+    """One published version of a parent (trigger, steps, fields as data); read-only once written."""
+
+    __tablename__ = "workflow_versions"
+    __table_args__ = (sa.UniqueConstraint("workflow_id", "number"),)
+
+    id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
+    workflow_id: Mapped[str] = mapped_column(sa.ForeignKey("workflows.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    definition: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ChildWorkflow(Base):
+    """One user's running copy of one version of a parent."""
+
+    __tablename__ = "child_workflows"
+    __table_args__ = (sa.UniqueConstraint("installation_id", "workflow_id"),)
+
+    id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
+    installation_id: Mapped[str] = mapped_column(sa.ForeignKey("installations.id", ondelete="CASCADE"), index=True)
+    workflow_id: Mapped[str] = mapped_column(sa.ForeignKey("workflows.id"), index=True)
+    version_id: Mapped[str] = mapped_column(sa.ForeignKey("workflow_versions.id"))
+    definition: Mapped[dict[str, Any]]
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    workflow: Mapped[Workflow] = relationship()
+    version: Mapped[WorkflowVersion] = relationship()

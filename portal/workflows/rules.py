@@ -1,0 +1,61 @@
+"""How parents are copied into children, and how children are stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
+
+
+def workflows_to_install(session: Session, integration_id: str, chosen: Sequence[str] | None) -> list[Workflow]:
+    """The integration's workflows in their order; only the `chosen` ids when a link names some."""
+    statement = (
+        sa.select(Workflow)
+        .where(Workflow.integration_id == integration_id, Workflow.retired_at.is_(None))
+        .order_by(Workflow.position)
+    )
+    return [w for w in session.scalars(statement) if not chosen or w.id in chosen]
+
+
+def install_children(
+    session: Session, installation_id: str, parents: Sequence[Workflow], now: datetime
+) -> list[ChildWorkflow]:
+    """Copy the newest version of each parent into a running child of the installation."""
+    newest = {
+        version.workflow_id: version
+        for version in session.scalars(
+            sa.select(WorkflowVersion)
+            .join(
+                Workflow,
+                sa.and_(Workflow.id == WorkflowVersion.workflow_id, Workflow.version == WorkflowVersion.number),
+            )
+            .where(Workflow.id.in_([parent.id for parent in parents]))
+        )
+    }
+    children = [
+        ChildWorkflow(
+            installation_id=installation_id,
+            workflow_id=parent.id,
+            version_id=newest[parent.id].id,
+            definition=newest[parent.id].definition,
+            is_active=True,
+            created_at=now,
+        )
+        for parent in parents
+    ]
+    session.add_all(children)
+    return children
+
+
+def stop_children(session: Session, installation_ids: Sequence[str]) -> None:
+    """Stop every child of these installations."""
+    session.execute(
+        sa.update(ChildWorkflow)
+        .where(ChildWorkflow.installation_id.in_(installation_ids))
+        .values(is_active=False)
+        .execution_options(synchronize_session=False)
+    )
