@@ -1,0 +1,56 @@
+"""The install portal: `create_app` wires the pieces together; each piece is a folder below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from portal.settings import Settings
+
+HERE = Path(__file__).parent.parent
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The portal as a WSGI application. Raises `MissingSetting` when it can't be set up as the settings say."""
+    # Imported here, so that the sandbox shop and the webhook listener, which live below, stay light.
+    from flask import Flask
+
+    from portal import assets, commands, db, logs, operations, web
+    from portal.catalogue import load_catalogue
+    from portal.http import Outbound, PrivateNetwork
+    from portal.install.pages import install
+    from portal.keys.ring import KeyRing
+    from portal.security.pages import security
+    from portal.settings import read_settings
+
+    settings = settings or read_settings()
+    logs.configure(settings)
+    app = Flask(
+        "portal",
+        template_folder=str(HERE / "templates"),
+        static_folder=None,
+        instance_path=str(settings.instance),
+    )
+    app.config["PORTAL_SETTINGS"] = settings
+    keys = KeyRing(settings)
+    if not settings.is_production:
+        keys.create_missing()
+    app.extensions["keys"] = keys
+    app.extensions["catalogue"] = load_catalogue(settings.catalogue)
+    app.extensions["outbound"] = Outbound(
+        private=PrivateNetwork.parse(settings.allow_private_network),
+        per_host=settings.per_host,
+        in_all=settings.in_all,
+        ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
+    )
+    db.init_db(app, settings)
+    commands.init_commands(app)
+    assets.init_assets(app, settings)
+    web.init_web(app, settings)
+    operations.init_operations(app, settings)
+    app.register_blueprint(install)
+    app.register_blueprint(security)
+    return app

@@ -1,0 +1,37 @@
+"""The command line: `flask <group> <verb>`. A command only translates: arguments in, one use case, text or JSON out."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from portal.commands import (
+    catalogue,
+    database,
+    events,
+    installations,
+    integrations,
+    keys,
+    links,
+    users,
+    worker,
+)
+from portal.sandbox.commands import sandbox
+
+
+def init_commands(app: Flask) -> None:
+    """Add every command to `flask`."""
+    groups = (
+        catalogue.catalogue,
+        database.database,
+        events.event,
+        events.webhook,
+        installations.installation,
+        integrations.integration,
+        keys.keys,
+        links.link,
+        users.user,
+        sandbox,
+    )
+    for group in groups:
+        app.cli.add_command(group)
+    app.cli.add_command(worker.worker)

@@ -1,0 +1,48 @@
+"""`flask keys`: make and rotate the portal's own keys."""
+
+from __future__ import annotations
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from portal.commands.output import as_json, plainly, print_json, refuse
+from portal.credentials.rules import reseal_all
+from portal.db import transaction
+from portal.keys.ring import KeyRing
+from portal.settings import MissingSetting
+
+keys = AppGroup("keys", help="The keys that seal credentials, sign links and sign webhooks.")
+
+
+@keys.command("create")
+def create() -> None:
+    """Make the keys that are missing, in the data folder with mode 0600."""
+    ring: KeyRing = current_app.extensions["keys"]
+    ring.create_missing()
+    click.echo("Every key is there.")
+
+
+@keys.command("rotate")
+@click.option("--webhooks", is_flag=True, help="Also make a new RSA key and a new webhook secret.")
+@as_json
+@plainly
+def rotate(webhooks: bool, as_json: bool) -> None:
+    """Seal every credential with a new key, and sign new links with one. Links that are out still work."""
+    ring: KeyRing = current_app.extensions["keys"]
+    try:
+        # What the last rotation left behind is sealed with its newest key first; then the older ones can go.
+        with transaction() as session:
+            reseal_all(session, ring)
+        ring.drop_old_seal_keys()
+        ring.add_keys()
+        with transaction() as session:
+            count = reseal_all(session, ring)
+        if webhooks:
+            ring.rotate_webhook_keys()
+    except MissingSetting as missing:
+        refuse(str(missing))
+    if as_json:
+        print_json({"resealed": count, "webhooks": webhooks})
+    else:
+        click.echo(f"{count} credentials are sealed with a new key; new links are signed with a new key.")

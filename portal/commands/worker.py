@@ -1,0 +1,25 @@
+"""`flask worker`: the background engine in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+
+import portal.durable  # noqa: F401 - declares the durable work
+from portal.background.engine import running
+
+
+@click.command("worker")
+@with_appcontext
+def worker() -> None:
+    """Deliver webhooks and do the chores until stopped; set PORTAL_ENGINE=false for the web processes then."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with running(app, app.config["PORTAL_SETTINGS"]):
+        ended.wait()

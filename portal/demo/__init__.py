@@ -1,0 +1,1 @@
+"""The demo: what `make run` sets up and keeps running on one machine."""

@@ -1,0 +1,49 @@
+"""What the demo starts with: keys, tables, a user, an integration, a link that can still be used."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from flask import Flask
+
+from portal.background import migrate
+from portal.clock import now
+from portal.db import db, transaction
+from portal.db.migrating import is_migrated, upgrade
+from portal.environments import Environment
+from portal.integrations.declaration import read_declaration
+from portal.integrations.rules import apply_declaration
+from portal.links.rules import create_link, link_url
+from portal.settings import Settings
+from portal.users.models import User
+from portal.users.rules import create_user
+
+USERNAME = "veronica@luma.example"
+INTEGRATION = Path(__file__).parent / "integration.yaml"
+
+
+def seed(app: Flask) -> str:
+    """Bring tables and demo data up to date and return a new install link. Safe to repeat; nothing is lost."""
+    settings: Settings = app.config["PORTAL_SETTINGS"]
+    with app.app_context():
+        if not is_migrated(db.engine):
+            upgrade(db.engine)
+        migrate(db.engine)
+        declaration = read_declaration(INTEGRATION, app.extensions["catalogue"])
+        with transaction() as session:
+            user = session.scalar(sa.select(User).where(User.username == USERNAME))
+            if user is None:
+                user = create_user(session, Environment.production, USERNAME, now=now(), full_name="Veronica Costello")
+            integration, _ = apply_declaration(session, declaration, now())
+            link, token = create_link(
+                session,
+                app.extensions["keys"].link_keys,
+                environment=Environment.production,
+                user=user,
+                integration=integration,
+                now=now(),
+                life=timedelta(days=7),
+            )
+            return link_url(settings.base_url, link, token)

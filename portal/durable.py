@@ -1,0 +1,4 @@
+"""All durable work in one place: a process that runs the engine imports this, so that every workflow is known."""
+
+import portal.credentials.durable
+import portal.events.durable  # noqa: F401 - importing is what declares the workflows

@@ -1,0 +1,46 @@
+"""The words for faults that are nobody's input, and their note in the log under a reference number."""
+
+from __future__ import annotations
+
+import secrets
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+OVERLOADED = (
+    "The portal is very busy, or its storage doesn’t answer just now. Nothing that you had connected is lost, and "
+    "your link still works: wait a moment, then open it again or press the button again."
+)
+TOO_LARGE = "What was sent is larger than this page can take. Check what was pasted, then try again."
+BROKEN = (
+    "This is our mistake, not yours. What you had connected is kept, and your link still works: try again in a few "
+    "minutes. If it happens again, tell the people who sent you the link this number: {reference}"
+)
+HTTP = {
+    404: (
+        "There is nothing here",
+        "Check the address. If you were sent a link, open it as a whole, as it was sent.",
+    ),
+    400: ("That request couldn’t be read", "Go back, reload the page, and try again."),
+    405: ("That can’t be done here", "Open the link that you were sent, and use the buttons on its page."),
+    414: ("This address is too long", "Open the link as a whole, exactly as it was sent to you."),
+}
+
+
+def note(error: BaseException) -> str:
+    """Log `error` under a new reference number and return that. What people typed is never in the log."""
+    reference = secrets.token_hex(4)
+    # The text of a database error can hold the values of its statement: only its kind and place are logged.
+    log.error("fault", reference=reference, kind=type(error).__name__, where=_place(error))
+    return reference
+
+
+def _place(error: BaseException) -> list[str]:
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/portal/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return places[-12:]

@@ -1,0 +1,1 @@
+"""The install page, the one face that end users see."""

@@ -1,0 +1,221 @@
+"""The install page: what the end user with the link sees, as a page or, for htmx, as the changed fragment."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from flask import Blueprint, current_app, g, request
+from flask.typing import ResponseReturnValue
+from htmx_flask import request as htmx
+from werkzeug.datastructures import MultiDict
+
+from portal.catalogue import Catalogue
+from portal.clock import now
+from portal.credentials.rules import credentials_at_hand, drop_draft
+from portal.db import transaction
+from portal.install import connecting
+from portal.install.sections import Section, lay_out
+from portal.install.view import PageView, describe, show, show_refusal
+from portal.installations.rules import finish_installation
+from portal.links.errors import LinkFinished, TooManyTries
+from portal.links.models import Link
+from portal.links.rules import (
+    find_link,
+    mark_opened,
+    mark_passed_on,
+    mark_verified,
+    require_patience,
+    require_usable,
+)
+from portal.refusals import Refusal
+from portal.settings import Settings
+
+install = Blueprint("install", __name__)
+
+PATH = "/embedded-install"
+
+
+def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
+    """Give the view the link of the request's token, usable now or finished by this very page. Raises refusals."""
+
+    @wraps(view)
+    def guarded() -> ResponseReturnValue:
+        facts = request.form if request.method == "POST" else request.args
+        with transaction() as session:
+            link = find_link(
+                session,
+                current_app.extensions["keys"].link_keys,
+                facts.get("token", ""),
+                facts.get("integrationId", ""),
+            )
+        posted = facts.get("press", "")[:64] if request.method == "POST" else ""
+        g.press = posted or secrets.token_hex(8)
+        if not (link.finished_at and posted and posted == link.finished_by):
+            require_usable(link, now())
+        return view(link)
+
+    return guarded
+
+
+@install.get(PATH)
+@link_required
+def page(link: Link) -> ResponseReturnValue:
+    """The form. Opening it never spends the link."""
+    sections = _sections(link)
+    if request.method == "GET":  # a HEAD request asks nobody anything
+        _recheck(link, [section for section in sections if section.is_connected])
+    return show(_view(link, sections))
+
+
+@install.post(PATH)
+@link_required
+def act(link: Link) -> ResponseReturnValue:
+    """Every button of the page posts here; `action` says which was pressed."""
+    if link.finished_at:
+        return show(_view(link, [], is_done=True), block="content")
+    action, _, app = request.form.get("action", "finish").partition(":")
+    match action:
+        case "check" if app in link.integration.apps:
+            return check(link, app)
+        case "other" if app in link.integration.apps:
+            return use_other(link, app)
+        case "pass-on":
+            return pass_on(link)
+        case "seen":
+            return seen(link)
+        case _:
+            return finish(link)
+
+
+def check(link: Link, app: str) -> ResponseReturnValue:
+    """Test one app's credential. Without htmx the whole page comes back, so every filled form is tested then."""
+    sections = _sections(link, request.form)
+    wanted = [s for s in sections if s.app.name == app]
+    others = [] if htmx.htmx else [s for s in sections if s.app.name != app]
+    status = _connect(link, sections, wanted, others).status
+    if status == 200 and wanted[0].errors:
+        status = 422
+    return show(_view(link, sections, focus=app), section=wanted[0], status=status)
+
+
+def use_other(link: Link, app: str) -> ResponseReturnValue:
+    """Forget the draft of one app and show its form again."""
+    with transaction() as session:
+        drop_draft(session, link.id, app)
+    sections = _sections(link, MultiDict({**request.form, f"{app}-use": "new"}))
+    section = next(s for s in sections if s.app.name == app)
+    return show(_view(link, sections, focus=app), section=section)
+
+
+def finish(link: Link) -> ResponseReturnValue:
+    """Test what hasn't been tested, then finish the installation: one transaction, all or nothing."""
+    sections = _sections(link, request.form)
+    try:
+        outcome = _connect(link, sections, sections, [], finish_as=g.press)
+    except LinkFinished as done:
+        if done.finished_by != g.press:
+            raise
+        outcome = Outcome(200, is_done=True)  # the same press, sent twice
+    if outcome.is_done:
+        return show(_view(link, sections, is_done=True), block="content")
+    return show(_view(link, sections), block="content", status=max(outcome.status, 422))
+
+
+def pass_on(link: Link) -> ResponseReturnValue:
+    """Note that somebody else has the keys, and show how to hand the page on."""
+    with transaction() as session:
+        mark_opened(session, link.id, now())
+        mark_passed_on(session, link.id, now())
+    return show(_view(link, _sections(link, request.form), is_passing_on=True), block="passing_on")
+
+
+def seen(link: Link) -> ResponseReturnValue:
+    """The page's script tells of the first sign of a person."""
+    with transaction() as session:
+        mark_opened(session, link.id, now())
+    return "", 204
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What connecting led to."""
+
+    status: int
+    is_done: bool = False
+
+
+def _sections(link: Link, posted: MultiDict[str, str] | None = None) -> list[Section]:
+    catalogue: Catalogue = current_app.extensions["catalogue"]
+    with transaction() as session:
+        at_hand = credentials_at_hand(session, link.id, link.user_id, link.integration.apps)
+    return lay_out(link, catalogue, at_hand, always_show=_always_show(link), posted=posted)
+
+
+def _always_show(link: Link) -> bool:
+    # The query may tighten what was signed, never loosen it.
+    return link.always_show_credentials or request.values.get("alwaysShowCredentials", "").lower() == "true"
+
+
+def _means() -> connecting.Means:
+    extensions = current_app.extensions
+    return connecting.Means(extensions["outbound"], extensions["keys"], extensions["catalogue"])
+
+
+def _recheck(link: Link, sections: list[Section]) -> None:
+    """Test again, unless that was just done, what would be used without being asked for. No try is counted."""
+    trials = connecting.prepare(sections, _means(), now(), only_filled=True)
+    if trials:
+        connecting.run(trials, _means())
+        with transaction() as session:
+            connecting.keep(session, link, trials, _means(), now(), count_failures=False)
+
+
+def _connect(
+    link: Link, sections: list[Section], wanted: list[Section], others: list[Section], *, finish_as: str = ""
+) -> Outcome:
+    """Test and keep; with `finish_as`, the press of the button, also finish when every app is connected."""
+    settings: Settings = current_app.config["PORTAL_SETTINGS"]
+    means = _means()
+    trials = connecting.prepare(wanted, means, now(), only_filled=False)
+    trials += connecting.prepare(others, means, now(), only_filled=True)
+    if trials:
+        try:
+            with transaction() as session:
+                require_patience(session, link.id, now())
+        except TooManyTries as refusal:
+            for trial in trials:
+                trial.section.fail(refusal.message(), None)
+            g.retry_after = refusal.retry_after
+            return Outcome(refusal.status)
+        connecting.run(trials, means)
+    with transaction() as session:
+        mark_opened(session, link.id, now())
+        connecting.keep(session, link, trials, means, now())
+        if not all(section.is_connected for section in sections):
+            return Outcome(200)
+        mark_verified(session, link.id, now())
+        if not finish_as:
+            return Outcome(200)
+        finish_installation(
+            session,
+            link,
+            [section.credential.id for section in sections if section.credential],
+            press=finish_as,
+            webhook_url=settings.installation_webhook_url,
+            now=now(),
+        )
+    return Outcome(200, is_done=True)
+
+
+def _view(link: Link, sections: list[Section], **more: Any) -> PageView:
+    return describe(link, sections, press=g.press, **more)
+
+
+@install.errorhandler(Refusal)
+def refuse(refusal: Refusal) -> ResponseReturnValue:
+    """The one place where a refusal becomes this surface's answer."""
+    return show_refusal(refusal)

@@ -1,0 +1,1 @@
+"""Security: what outsiders check us by."""

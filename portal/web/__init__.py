@@ -1,0 +1,125 @@
+"""What every page of the portal shares: security headers, compression, template filters, the pages for faults."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+import brotli
+from flask import Flask, Response, g, render_template, request
+from flask.typing import ResponseReturnValue
+from htmx_flask import Htmx
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from portal import faults
+from portal.settings import Settings
+
+LARGEST_BODY = 512_000  # bytes; a PEM key and a dozen fields fit many times over
+_WORTH_PACKING = 1_000
+
+
+def init_web(app: Flask, settings: Settings) -> None:
+    """Set up what all pages share."""
+    Htmx(app)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_BODY
+    app.jinja_env.globals["settings"] = settings
+    app.jinja_env.globals["path"] = "/embedded-install"
+    app.jinja_env.filters["moment"] = lambda at: f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
+    app.jinja_env.filters["shortday"] = lambda at: f"{at.day} {at:%B}" if _this_year(at) else f"{at.day} {at:%B %Y}"
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.extensions["install_workflows"] = {}
+
+    @app.context_processor
+    def _nonce() -> dict[str, str]:
+        g.nonce = secrets.token_urlsafe(12)
+        return {"nonce": g.nonce}
+
+    headers = _headers(settings)
+    policy = _policy(settings)
+
+    @app.after_request
+    def _seal(response: Response) -> Response:
+        for name, value in headers:
+            response.headers.setdefault(name, value)
+        if response.mimetype == "text/html":
+            response.headers["Content-Security-Policy"] = policy.replace("NONCE", g.get("nonce") or "none")
+        return _packed(response)
+
+    app.register_error_handler(OperationalError, _overloaded)
+    app.register_error_handler(PoolTimeout, _overloaded)
+    app.register_error_handler(RequestEntityTooLarge, _too_large)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _defect)
+
+
+def _this_year(at: datetime) -> bool:
+    from portal.clock import now
+
+    return at.year == now().year
+
+
+def _headers(settings: Settings) -> list[tuple[str, str]]:
+    headers = [
+        ("Referrer-Policy", "no-referrer"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Robots-Tag", "noindex, nofollow, noarchive"),
+        (
+            "Permissions-Policy",
+            "camera=(), microphone=(), geolocation=(), payment=(), usb=(), clipboard-write=(self)",
+        ),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Vary", "HX-Request, Accept-Encoding"),
+    ]
+    if settings.base_url.startswith("https://"):
+        headers.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
+    return headers
+
+
+def _policy(settings: Settings) -> str:
+    return (
+        "default-src 'none'; script-src 'nonce-NONCE'; style-src 'nonce-NONCE'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; "
+        f"frame-ancestors {' '.join(settings.frame_ancestors)}; require-trusted-types-for 'none'"
+    ).removesuffix("; require-trusted-types-for 'none'")
+
+
+def _packed(response: Response) -> Response:
+    if (
+        response.mimetype == "text/html"
+        and not response.direct_passthrough
+        and "br" in request.headers.get("Accept-Encoding", "")
+        and "Content-Encoding" not in response.headers
+    ):
+        data = response.get_data()
+        if len(data) > _WORTH_PACKING:
+            response.set_data(brotli.compress(data, quality=4))
+            response.headers["Content-Encoding"] = "br"
+    return response
+
+
+def _overloaded(error: Exception) -> ResponseReturnValue:
+    faults.note(error)
+    return _fault_page(503, "Please try again in a moment", faults.OVERLOADED), {"Retry-After": "5"}  # type: ignore[return-value]
+
+
+def _too_large(_: RequestEntityTooLarge) -> ResponseReturnValue:
+    return _fault_page(413, "That was too much", faults.TOO_LARGE)
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    title, text = faults.HTTP.get(status, faults.HTTP[404])
+    return _fault_page(status, title, text)
+
+
+def _defect(error: Exception) -> ResponseReturnValue:
+    reference = faults.note(error)
+    return _fault_page(500, "Something broke on our side", faults.BROKEN.format(reference=reference))
+
+
+def _fault_page(status: int, title: str, text: str) -> tuple[str, int]:
+    return render_template("layout/fault.html", title=title, text=text), status
