@@ -13,6 +13,7 @@ from dbos._serialization import DefaultSerializer
 from dbos._sys_db import SystemDatabase
 from flask import Flask
 
+from portal import db
 from portal.background.work import (
     APPLICATION,
     HOURLY,
@@ -25,7 +26,7 @@ from portal.background.work import (
     step,
 )
 from portal.clock import now
-from portal.db import db, transaction
+from portal.db import transaction
 from portal.settings import Settings
 
 # A restart with changed code must still finish what the last run began: the version never changes.
@@ -70,21 +71,24 @@ def migrate(engine: sa.Engine) -> None:
 def launch(app: Flask, settings: Settings) -> None:
     """Run the background engine in this process until `stop`; what a crash interrupted is taken up again."""
     logging.getLogger("dbos").setLevel(logging.WARNING)
-    with app.app_context():
-        engine = db.engine
+    engine = app.extensions["database"].engine
     _running_in.append(app)
-    DBOS(config=_config(engine, settings))
-    DBOS.launch()
-    for queue in QUEUES.values():
-        DBOS.register_queue(
-            queue.name,
-            worker_concurrency=queue.at_once,
-            partition_worker_concurrency=queue.per_partition,
-            polling_interval_sec=settings.engine_polling if queue is not HOUSE else 5.0,
-            on_conflict="always_update",
-        )
-    with app.app_context():
-        _enqueue_housekeeping(now(), delay=60)
+    try:
+        DBOS(config=_config(engine, settings))
+        DBOS.launch()
+        for queue in QUEUES.values():
+            DBOS.register_queue(
+                queue.name,
+                worker_concurrency=queue.at_once,
+                partition_worker_concurrency=queue.per_partition,
+                polling_interval_sec=settings.engine_polling if queue is not HOUSE else 5.0,
+                on_conflict="always_update",
+            )
+        with app.app_context():
+            _enqueue_housekeeping(now(), delay=60)
+    except BaseException:
+        stop()
+        raise
 
 
 def stop() -> None:
@@ -147,7 +151,7 @@ def _enqueue_housekeeping(moment: datetime, delay: float) -> None:
 
 
 def _forget_finished_work() -> None:
-    client = client_for(db.engine)
+    client = client_for(db.engine())
     before = (now() - KEPT).isoformat()
     while True:
         old = client.list_workflows(

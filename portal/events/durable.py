@@ -16,10 +16,10 @@ from portal.background import durable, hourly, step
 from portal.clock import now
 from portal.db import transaction
 from portal.events.models import Delivery, DeliveryState
-from portal.events.rules import ANSWER_KEPT, DELIVERIES, Outcome, record_attempt, restart_delivery
+from portal.events.rules import ANSWER_KEPT, DELIVERIES, Outcome, is_due, record_attempt, restart_delivery
 from portal.events.schedule import read_retry_after
 from portal.events.signing import sign
-from portal.http import NoAnswer, Outbound, Request
+from portal.http import NoAnswer, Outbound, Problem, Request
 from portal.keys.ring import KeyRing
 
 log = structlog.get_logger(__name__)
@@ -40,8 +40,13 @@ def send_attempt(delivery_id: str, number: int) -> dict[str, Any] | None:
     """Send the payload as it was stored; None when there is nothing to deliver any more."""
     with transaction() as session:
         delivery = session.get(Delivery, delivery_id, options=[joinedload(Delivery.event)])
-    if delivery is None or delivery.state is not DeliveryState.pending:
-        return None
+        if delivery is None or not is_due(session, delivery, number):
+            return None
+    outcome = _send(delivery)
+    return {**asdict(outcome), "at": outcome.at.isoformat()}
+
+
+def _send(delivery: Delivery) -> Outcome:
     keys: KeyRing = current_app.extensions["keys"]
     outbound: Outbound = current_app.extensions["outbound"]
     at = now()
@@ -51,18 +56,20 @@ def send_attempt(delivery_id: str, number: int) -> dict[str, Any] | None:
     try:
         answer = outbound.send(Request("POST", delivery.url, headers, body.encode()), trusted=True, largest=ANSWER_KEPT)
     except NoAnswer as silence:
-        outcome = Outcome(at, None, str(silence.problem), _ms(start), None)
-    else:
-        wait = read_retry_after(answer.headers, now())
-        outcome = Outcome(
-            at=at,
-            status=answer.status,
-            problem=None,
-            latency_ms=_ms(start),
-            answer=answer.body.decode("utf-8", "replace").replace("\0", "\ufffd"),
-            retry_after=wait.total_seconds() if wait is not None else None,
-        )
-    return {**asdict(outcome), "at": at.isoformat()}
+        return Outcome(at, None, str(silence.problem), _ms(start), None)
+    except Exception as error:
+        # Whatever the endpoint sent to cause it: repeating the step would only post to it again and again.
+        log.error("delivery attempt failed", delivery=delivery.id, kind=type(error).__name__)  # noqa: TRY400
+        return Outcome(at, None, str(Problem.broken), _ms(start), None)
+    wait = read_retry_after(answer.headers, now())
+    return Outcome(
+        at=at,
+        status=answer.status,
+        problem=None,
+        latency_ms=_ms(start),
+        answer=answer.body.decode("utf-8", "replace").replace("\0", "\ufffd"),
+        retry_after=wait.total_seconds() if wait is not None else None,
+    )
 
 
 @step

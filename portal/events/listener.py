@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import re
 import signal
 import sys
 import threading
@@ -19,6 +21,8 @@ from portal.events.signing import alloy_signature_holds, standard_signature_hold
 from portal.keys.reading import read_public_key, read_secrets
 
 LARGEST = 1_000_000
+# Anybody on this machine can post here: what could steer a terminal is printed as its code.
+_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -46,23 +50,30 @@ class Received:
         """For people."""
         try:
             body = json.dumps(json.loads(self.body), ensure_ascii=False, indent=2)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = self.body.decode("utf-8", "replace")
 
         def verdict(holds: bool) -> str:
             return "verified" if holds else "DOES NOT HOLD"
 
         return (
-            f"\nWebhook received at {self.at:%H:%M:%S} UTC: {self.path} "
-            f"(webhook-id {self.headers.get('webhook-id', 'missing')})\n"
+            f"\nWebhook received at {self.at:%H:%M:%S} UTC: {_plain(self.path)} "
+            f"(webhook-id {_plain(self.headers.get('webhook-id', 'missing'))})\n"
             f"  X-Alloy-Signature: {verdict(self.alloy_holds)}\n"
             f"  webhook-signature: {verdict(self.standard_holds)}\n"
-            + "\n".join(f"  {line}" for line in body.splitlines())
+            + "\n".join(f"  {_plain(line)}" for line in body.split("\n"))
         )
 
 
+def _plain(text: str) -> str:
+    return _STEERING.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
 class Listener(ThreadingHTTPServer):
-    """The endpoint. `origin` is the address that deliveries are configured with, scheme to port."""
+    """The endpoint. `origin` is the address that deliveries are configured with, scheme to port.
+
+    Keys are read for each delivery, so that it can be started before they are made and sees them rotate.
+    """
 
     daemon_threads = True
 
@@ -75,18 +86,16 @@ class Listener(ThreadingHTTPServer):
         self._printing = threading.Lock()
 
     def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> Received:
-        """Check one delivery."""
+        """Check one delivery. Raises OSError when there are no keys yet."""
+        key, signature = read_public_key(self.instance), headers.get("x-alloy-signature", "")
+        # A URL without a path is asked for as "/", but signed as it was configured.
+        urls = [self.origin + path] + ([self.origin] if path == "/" else [])
         return Received(
             at=datetime.now(UTC),
             path=path,
             headers=headers,
             body=body,
-            alloy_holds=alloy_signature_holds(
-                read_public_key(self.instance),
-                headers.get("x-alloy-signature", ""),
-                url=self.origin + path,
-                body=body,
-            ),
+            alloy_holds=any(alloy_signature_holds(key, signature, url=url, body=body) for url in urls),
             standard_holds=standard_signature_holds(read_secrets(self.instance), headers, body),
         )
 
@@ -104,12 +113,20 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_POST(self) -> None:
-        size = min(int(self.headers.get("Content-Length") or 0), LARGEST)
-        body = self.rfile.read(size)
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.show(self.server.receive(self.path, headers, body))
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            return self.send_error(411, "Send the body with its Content-Length")
+        if len(length) > len(str(LARGEST)) or int(length) > LARGEST:
+            return self.send_error(413, f"A body can have {LARGEST} bytes here")
+        headers, body = {name.lower(): value for name, value in self.headers.items()}, self.rfile.read(int(length))
+        try:
+            received = self.server.receive(self.path, headers, body)
+        except OSError:
+            print(f"There are no webhook keys in {self.server.instance}: start the portal once.", file=sys.stderr)
+            return self.send_error(503, "There are no keys to check with yet")
+        self.server.show(received)
         self.send_response(204)
-        self.end_headers()
+        return self.end_headers()
 
     def log_message(self, *_: Any) -> None:
         pass  # `show` prints what there is to say
@@ -123,6 +140,8 @@ def listen(instance: Path, port: int, *, host: str, url: str = "", as_json: bool
         listener = Listener(instance, port, host=host, origin=origin, as_json=as_json)
     except OSError as error:
         sys.exit(f"The listener can't use port {port}: {error.strerror}. Choose another one.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a lone surrogate, or a terminal that isn't UTF-8
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         listener.serve_forever(poll_interval=0.2)
@@ -136,9 +155,10 @@ def main() -> None:
     parser.add_argument("--instance", type=Path, default=Path("instance"))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8002)
-    parser.add_argument("--url", default="")
+    parser.add_argument("--url", default="", help="the webhook URL as it is configured")
+    parser.add_argument("--json", action="store_true", help="print one JSON document a line")
     given = parser.parse_args()
-    listen(given.instance, given.port, host=given.host, url=given.url)
+    listen(given.instance, given.port, host=given.host, url=given.url, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_INDEX = re.compile(r"0|[1-9]\d{0,9}")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def write_payload(value: Any) -> str:
@@ -22,18 +22,27 @@ def write_payload(value: Any) -> str:
         return _text(value)
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    return _number(float(value)) if isinstance(value, float) or abs(value) > 2**53 else str(value)
+    if isinstance(value, int) and abs(value) <= 2**53:
+        return str(value)
+    try:
+        return _number(float(value))
+    except OverflowError:  # an integer that JavaScript reads as Infinity
+        return "null"
 
 
 def _text(value: str) -> str:
-    # A lone surrogate has no UTF-8; well-formed JSON.stringify escapes it in lower case.
+    # Two halves that make one character are that character to JavaScript; a lone one has no UTF-8, and
+    # well-formed JSON.stringify escapes it in lower case.
+    if _SURROGATE.search(value):
+        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def _ordered(value: dict[str, Any]) -> list[str]:
     # JavaScript objects give keys that look like array indices first, in numeric order.
     indices = sorted((key for key in value if _INDEX.fullmatch(key) and int(key) < 2**32 - 1), key=int)
-    return indices + [key for key in value if key not in set(indices)] if indices else list(value)
+    first = set(indices)
+    return indices + [key for key in value if key not in first]
 
 
 def _number(value: float) -> str:

@@ -122,17 +122,22 @@ def _enqueue_attempt(session: Session, delivery: Delivery, *, number: int, delay
     )
 
 
+def is_due(session: Session, delivery: Delivery, number: int) -> bool:
+    """Whether attempt `number` is still to be made: the delivery is pending and the attempt not recorded."""
+    known = sa.select(DeliveryAttempt.id).where(
+        DeliveryAttempt.delivery_id == delivery.id, DeliveryAttempt.number == number
+    )
+    return delivery.state is DeliveryState.pending and session.scalar(known) is None
+
+
 def record_attempt(session: Session, delivery_id: str, number: int, outcome: Outcome, now: datetime) -> Delivery | None:
     """Keep what came of attempt `number`, and end the delivery or enqueue its next attempt.
 
     Safe to repeat: an attempt that is recorded already changes nothing (None is returned then, as for a delivery
-    that is gone).
+    that is gone or has ended).
     """
     delivery = session.get(Delivery, delivery_id, with_for_update=True)
-    known = sa.select(DeliveryAttempt.id).where(
-        DeliveryAttempt.delivery_id == delivery_id, DeliveryAttempt.number == number
-    )
-    if delivery is None or session.scalar(known):
+    if delivery is None or not is_due(session, delivery, number):
         return None
     session.add(
         DeliveryAttempt(

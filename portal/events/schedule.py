@@ -29,10 +29,10 @@ def read_retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | N
     """`Retry-After` as seconds or as an HTTP date (RFC 9110, section 10.2.3); None when absent or unreadable."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return timedelta(seconds=min(int(text[:9]), DAY.total_seconds()))
+        return timedelta(seconds=min(float(text), DAY.total_seconds()))
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):  # each of them, for some unreadable date
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(moment - now, timedelta(0))
