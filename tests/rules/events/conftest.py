@@ -12,17 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 import portal.durable  # noqa: F401 - declares the durable work
 from portal import create_app
 from portal.background import migrate
 from portal.background.engine import running
-from portal.db import engine
+from portal.background.work import client_for
+from portal.db import engine, transaction
 from portal.db.migrating import upgrade
+from portal.environments import Environment
+from portal.events.models import Delivery, DeliveryAttempt
+from portal.events.rules import announce
 from portal.settings import read_settings
 
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
+PAYLOAD = {"userId": "u1", "shop": "Café 🛍 \u2028", "credentials": {"magento": "c1"}, "numbers": [1, 2.5, {"n": 1e21}]}
 PATIENCE = 20.0  # seconds until a test that waits in vain fails
 
 
@@ -174,6 +180,33 @@ def live(make_app: Callable[[Path], Flask], tmp_path_factory: pytest.TempPathFac
     made = make_app(tmp_path_factory.mktemp("live") / "instance")
     with running(made, made.config["PORTAL_SETTINGS"]), made.app_context():
         yield made
+
+
+def tell(url: str) -> str:
+    """Tell an event; the id of its delivery."""
+    with transaction() as session:
+        event = announce(
+            session,
+            "installation.finished",
+            PAYLOAD,
+            environment=Environment.development,
+            url=url,
+            now=datetime.now(UTC),
+        )
+        return session.scalars(sa.select(Delivery.id).where(Delivery.event_id == event.id)).one()
+
+
+def attempt_made(delivery: str, number: int = 1) -> DeliveryAttempt:
+    """The record of an attempt; waits until its work is done."""
+    work = client_for(engine()).retrieve_workflow(f"deliver-{delivery}-{number}")
+    work.get_result(polling_interval_sec=0.02)
+    with transaction() as session:
+        return session.scalars(sa.select(DeliveryAttempt).filter_by(delivery_id=delivery, number=number)).one()
+
+
+def state(delivery: str) -> Delivery:
+    with transaction() as session:
+        return session.get_one(Delivery, delivery)
 
 
 @pytest.fixture

@@ -3,55 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 from standardwebhooks.webhooks import Webhook
 from structlog.testing import capture_logs
 
+from portal.background import enqueue
 from portal.background.work import client_for
 from portal.db import engine, transaction
-from portal.environments import Environment
 from portal.events import durable
-from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
-from portal.events.rules import announce, redeliver
+from portal.events.models import DeliveryState, Event
+from portal.events.rules import DELIVERIES, redeliver
 from portal.http import Outbound, PrivateNetwork
 
-from .conftest import PATIENCE, Endpoint, answers, says
+from .conftest import Endpoint, answers, attempt_made, says, state, tell
 
-PAYLOAD = {"userId": "u1", "shop": "Café 🛍 \u2028", "credentials": {"magento": "c1"}, "numbers": [1, 2.5, {"n": 1e21}]}
 TEXT = '{"userId":"u1","shop":"Café 🛍 \u2028","credentials":{"magento":"c1"},"numbers":[1,2.5,{"n":1e+21}]}'
-
-
-def tell(url: str) -> str:
-    """Tell an event; the id of its delivery."""
-    with transaction() as session:
-        event = announce(
-            session,
-            "installation.finished",
-            PAYLOAD,
-            environment=Environment.development,
-            url=url,
-            now=datetime.now(UTC),
-        )
-        return session.scalars(sa.select(Delivery.id).where(Delivery.event_id == event.id)).one()
-
-
-def attempt_made(delivery: str, number: int = 1) -> DeliveryAttempt:
-    """The record of an attempt; waits until its work is done."""
-    work = client_for(engine()).retrieve_workflow(f"deliver-{delivery}-{number}")
-    work.get_result(polling_interval_sec=0.02)
-    with transaction() as session:
-        return session.scalars(sa.select(DeliveryAttempt).filter_by(delivery_id=delivery, number=number)).one()
-
-
-def state(delivery: str) -> Delivery:
-    with transaction() as session:
-        return session.get_one(Delivery, delivery)
 
 
 @pytest.fixture
@@ -235,11 +205,7 @@ def test_a_redelivery_sends_the_same_event_again(live: Flask, endpoint: Endpoint
     assert second.headers["x-alloy-signature"] != first.headers["x-alloy-signature"]
     attempt_made(again.id)
     with transaction() as session:
-        assert len(session.get_one(Event, delivery_event(again.id)).deliveries) == 2
-
-
-def delivery_event(delivery: str) -> str:
-    return state(delivery).event_id
+        assert len(session.get_one(Event, again.event_id).deliveries) == 2
 
 
 def test_an_endpoint_that_hangs_does_not_hold_up_another(
@@ -262,9 +228,9 @@ def test_an_attempt_that_is_recorded_is_not_sent_again(live: Flask, endpoint: En
     attempt_made(delivery)
 
     with transaction() as session:
-        from portal.events.rules import _enqueue_attempt
-
-        _enqueue_attempt(session, session.get_one(Delivery, delivery), number=1, delay=0, again="-again")
+        enqueue(
+            session, "deliver", delivery, 1, queue=DELIVERIES, partition="x", workflow_id=f"deliver-{delivery}-1-again"
+        )
     client_for(engine()).retrieve_workflow(f"deliver-{delivery}-1-again").get_result(polling_interval_sec=0.02)
 
     assert len(endpoint.received) == 1
