@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from dbos import WorkflowHandle
 from flask import Flask
 
 import portal.durable  # noqa: F401 - declares the durable work
@@ -48,7 +49,11 @@ def answers(status: int, body: bytes = b"", **headers: str) -> Behaviour:
 
 def says(raw: bytes) -> Behaviour:
     """These bytes instead of an answer in HTTP."""
-    return lambda handler: handler.wfile.write(raw) and None
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(raw)
+
+    return behave
 
 
 @dataclass
@@ -198,7 +203,7 @@ def tell(url: str) -> str:
 
 def attempt_made(delivery: str, number: int = 1) -> DeliveryAttempt:
     """The record of an attempt; waits until its work is done."""
-    work = client_for(engine()).retrieve_workflow(f"deliver-{delivery}-{number}")
+    work: WorkflowHandle[None] = client_for(engine()).retrieve_workflow(f"deliver-{delivery}-{number}")
     work.get_result(polling_interval_sec=0.02)
     with transaction() as session:
         return session.scalars(sa.select(DeliveryAttempt).filter_by(delivery_id=delivery, number=number)).one()

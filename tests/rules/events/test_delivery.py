@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+import structlog
 from flask import Flask
 from standardwebhooks.webhooks import Webhook
 from structlog.testing import capture_logs
@@ -182,7 +183,7 @@ def test_giving_up_is_recorded_and_logged(live: Flask, endpoint: Endpoint, monke
     monkeypatch.setattr("portal.events.schedule.GIVEN_UP_AFTER", timedelta(0))
     endpoint.will(answers(500))
     with capture_logs() as logs:
-        monkeypatch.setattr(durable, "log", durable.structlog.get_logger())
+        monkeypatch.setattr(durable, "log", structlog.get_logger())
         delivery = tell(endpoint.url)
         attempt_made(delivery)
 

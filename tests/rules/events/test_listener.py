@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from flask import Flask
@@ -72,9 +72,7 @@ def start(app: Flask) -> Iterator[Callable[..., Listening]]:
         process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         lines: queue.Queue[str] = queue.Queue()
-        output = process.stdout
-        assert output is not None
-        threading.Thread(target=lambda: [lines.put(line.rstrip("\n")) for line in output], daemon=True).start()
+        threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True).start()
         _until_it_listens(port)
         return Listening(process, port, lines)
 
@@ -82,6 +80,11 @@ def start(app: Flask) -> Iterator[Callable[..., Listening]]:
     for process in processes:
         process.kill()
         process.wait()
+
+
+def _pass_on(output: IO[str], lines: queue.Queue[str]) -> None:
+    for line in output:
+        lines.put(line.rstrip("\n"))
 
 
 def _until_it_listens(port: int) -> None:

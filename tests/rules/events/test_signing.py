@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Delivered:
         """The same with some headers changed (underscores for hyphens), or the url or body."""
         facts = {name: changed.pop(name) for name in ("url", "body", "secret") if name in changed}
         headers = self.headers | {name.replace("_", "-"): value for name, value in changed.items()}
-        return Delivered(**{**self.__dict__, **facts, "headers": headers})
+        return replace(self, headers=headers, **facts)
 
 
 @pytest.fixture
