@@ -18,8 +18,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     # Imported here, so that the sandbox shop and the webhook listener, which live below, stay light.
     from flask import Flask
 
-    from portal import assets, commands, db, logs, operations, web
+    from portal import assets, commands, logs, operations, web
     from portal.catalogue import load_catalogue
+    from portal.db import Database
     from portal.http import Outbound, PrivateNetwork
     from portal.install.pages import install
     from portal.keys.ring import KeyRing
@@ -46,10 +47,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         in_all=settings.in_all,
         ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
     )
-    db.init_db(app, settings)
+    app.extensions["database"] = Database(settings)
     commands.init_commands(app)
-    assets.init_assets(app, settings)
     web.init_web(app, settings)
+    assets.init_assets(app, settings)
     operations.init_operations(app, settings)
     app.register_blueprint(install)
     app.register_blueprint(security)

@@ -1,32 +1,37 @@
-"""What a web server loads: the application, with the background engine when this process is to run it."""
+"""What the web server loads: the application, with the background engine when this process is to run it."""
 
 from __future__ import annotations
 
 import os
 import sys
+from multiprocessing.util import Finalize
+
+from flask import Flask
 
 import portal.durable  # noqa: F401 - declares the durable work
 from portal import create_app
-from portal.background import launch
-from portal.keys.ring import KeyRing
+from portal.background import launch, stop
+from portal.catalogue import CatalogueDefects
 from portal.settings import MissingSetting, Settings
 
 
-def _start() -> object:
+def _start() -> Flask:
     app = create_app()
     settings: Settings = app.config["PORTAL_SETTINGS"]
-    keys: KeyRing = app.extensions["keys"]
-    keys.require_all()
+    app.extensions["keys"].require_all()
     if os.environ.get("PORTAL_DEMO"):
-        from portal.demo.seed import seed
+        from portal.demo.seed import announce, seed
 
-        print(f"Install link: {seed(app)}", flush=True)
+        announce(seed(app))
     if settings.engine:
         launch(app, settings)
+        # Before the interpreter takes the threads away that the engine still uses.
+        Finalize(None, stop, exitpriority=100)
     return app
 
 
+sys.setswitchinterval(0.0005)
 try:
     app = _start()
-except MissingSetting as missing:
-    sys.exit(str(missing))
+except (MissingSetting, CatalogueDefects) as reason:
+    sys.exit(str(reason))

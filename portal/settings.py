@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
 
     per_host: int = Field(8, ge=1, description="Calls to one host at the same time, for all end users together.")
-    in_all: int = Field(240, ge=1, description="Calls to all apps' hosts at the same time.")
+    in_all: int = Field(240, ge=1, le=256, description="Calls to all apps' hosts at the same time.")
     engine: bool = Field(True, description="Run the background engine in the web process; false with `flask worker`.")
     engine_polling: float = Field(0.05, gt=0, description="Seconds between two looks into the queues.")
     executor_id: str = Field("local", description="Name of this node; it recovers its own unfinished work at start.")

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask
-from flask_sqlalchemy_lite import SQLAlchemy
+from flask import current_app
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from portal.settings import Settings
@@ -52,9 +51,6 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Moment, dict[str, Any]: sa.JSON, list[str]: sa.JSON}  # noqa: RUF012 - as SQLAlchemy wants it
 
 
-db = SQLAlchemy(session_options={"expire_on_commit": False})
-
-
 def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     # sqlite3 then begins a transaction with BEGIN IMMEDIATE before the first write and none before a read:
     # writers queue up instead of failing halfway, readers never wait.
@@ -65,24 +61,38 @@ def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> No
     cursor.close()
 
 
-def init_db(app: Flask, settings: Settings) -> None:
-    """Give `app` its engine; SQLite gets the pragmas that make it fit for many threads."""
-    options: dict[str, Any] = {
-        "url": settings.database_url,
-        "pool_size": 16,
-        "max_overflow": 48,
-        "pool_timeout": 5,
-    }
-    app.config["SQLALCHEMY_ENGINES"] = {"default": options}
-    db.init_app(app)
-    with app.app_context():
-        if db.engine.dialect.name == "sqlite":
+class Database:
+    """The engine and the sessions of one application, kept as `app.extensions["database"]`."""
+
+    def __init__(self, settings: Settings) -> None:
+        is_sqlite = sa.make_url(settings.database_url).get_backend_name() == "sqlite"
+        self.engine = sa.create_engine(
+            settings.database_url, pool_size=16, max_overflow=48, pool_timeout=5, pool_use_lifo=True
+        )
+        if is_sqlite:
             settings.instance.mkdir(parents=True, exist_ok=True)
-            event.listen(db.engine, "connect", _on_connect)
+            event.listen(self.engine, "connect", _on_connect)
+        self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+
+def engine() -> sa.Engine:
+    """The current application's engine."""
+    return database().engine
+
+
+def database() -> Database:
+    """The current application's database."""
+    found: Database = current_app.extensions["database"]
+    return found
+
+
+def reading() -> sa.Connection:
+    """A connection for one query that only reads, without the cost of a session; use it in a `with` block."""
+    return database().engine.connect()
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
     """One use case, one transaction: leaving the block commits, raising rolls back."""
-    with db.sessionmaker.begin() as session:
+    with database().sessions.begin() as session:
         yield session

@@ -9,9 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from types import FrameType
 
 from portal.sandbox.store import read_token
 
@@ -52,26 +52,16 @@ def main() -> None:
     print(f"Sandbox shop: http://127.0.0.1:{port + 1}", flush=True)
     print(f"Sandbox access token: {read_token(Path(settings['PORTAL_INSTANCE']))}", flush=True)
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
     children = [subprocess.Popen(command, env=settings, start_new_session=True) for command in commands(port, settings)]
-    status = 0
-    try:
-        while all(child.poll() is None for child in children):
-            time.sleep(0.2)
-        status = 1
-        print(
-            "A part of the portal has ended, so the rest ends too. What it said stands above.",
-            file=sys.stderr,
-        )
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end(children)
-    sys.exit(status)
+    while not ended.wait(0.2):
+        if any(child.poll() is not None for child in children):
+            print("A part of the portal has ended, so the rest ends too. What it said stands above.", file=sys.stderr)
+            break
+    end(children)
+    sys.exit(0 if ended.is_set() else 1)
 
 
 def end(children: list[subprocess.Popen[bytes]]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from flask import Flask
 
 from portal.background import migrate
 from portal.clock import now
-from portal.db import db, transaction
+from portal.db import engine, transaction
 from portal.db.migrating import is_migrated, upgrade
 from portal.environments import Environment
 from portal.integrations.declaration import read_declaration
@@ -28,9 +32,9 @@ def seed(app: Flask) -> str:
     """Bring tables and demo data up to date and return a new install link. Safe to repeat; nothing is lost."""
     settings: Settings = app.config["PORTAL_SETTINGS"]
     with app.app_context():
-        if not is_migrated(db.engine):
-            upgrade(db.engine)
-        migrate(db.engine)
+        if not is_migrated(engine()):
+            upgrade(engine())
+        migrate(engine())
         declaration = read_declaration(INTEGRATION, app.extensions["catalogue"])
         with transaction() as session:
             user = session.scalar(sa.select(User).where(User.username == USERNAME))
@@ -47,3 +51,19 @@ def seed(app: Flask) -> str:
                 life=timedelta(days=7),
             )
             return link_url(settings.base_url, link, token)
+
+
+def announce(link: str) -> None:
+    """Print the install link as soon as this process's server answers on its port."""
+
+    def wait_and_print() -> None:
+        address = (os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8000")))
+        while True:
+            try:
+                socket.create_connection(address, timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        print(f"Install link: {link}", flush=True)
+
+    threading.Thread(target=wait_and_print, daemon=True).start()

@@ -16,11 +16,14 @@ from werkzeug.datastructures import MultiDict
 from portal.catalogue import Catalogue
 from portal.clock import now
 from portal.credentials.rules import credentials_at_hand, drop_draft
-from portal.db import transaction
+from portal.db import reading, transaction
 from portal.install import connecting
+from portal.install.first_view import is_ready, make_ready, show_untouched
 from portal.install.sections import Section, lay_out
 from portal.install.view import PageView, describe, show, show_refusal
+from portal.installations.opening import find_untouched
 from portal.installations.rules import finish_installation
+from portal.integrations.rules import find_integration
 from portal.links.errors import LinkFinished, TooManyTries
 from portal.links.models import Link
 from portal.links.rules import (
@@ -33,6 +36,7 @@ from portal.links.rules import (
 )
 from portal.refusals import Refusal
 from portal.settings import Settings
+from portal.web.turns import while_waiting
 
 install = Blueprint("install", __name__)
 
@@ -62,9 +66,23 @@ def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Res
 
 
 @install.get(PATH)
+def open_link() -> ResponseReturnValue:
+    """The form. Opening it never spends the link. Most links are untouched, and their page is ready."""
+    token, integration_id = request.args.get("token", ""), request.args.get("integrationId", "")
+    keys = current_app.extensions["keys"].link_keys
+    with reading() as connection:
+        untouched = find_untouched(connection, keys, token, integration_id, now())
+    if untouched is None:
+        return page()
+    if not is_ready(untouched):
+        with transaction() as session:
+            make_ready(untouched, find_integration(session, integration_id))
+    return show_untouched(untouched, token, request.args.get("alwaysShowCredentials", ""))
+
+
 @link_required
 def page(link: Link) -> ResponseReturnValue:
-    """The form. Opening it never spends the link."""
+    """The form of a link that has a history, with what its user has connected."""
     sections = _sections(link)
     if request.method == "GET":  # a HEAD request asks nobody anything
         _recheck(link, [section for section in sections if section.is_connected])
@@ -169,7 +187,8 @@ def _recheck(link: Link, sections: list[Section]) -> None:
     """Test again, unless that was just done, what would be used without being asked for. No try is counted."""
     trials = connecting.prepare(sections, _means(), now(), only_filled=True)
     if trials:
-        connecting.run(trials, _means())
+        with while_waiting():
+            connecting.run(trials, _means())
         with transaction() as session:
             connecting.keep(session, link, trials, _means(), now(), count_failures=False)
 
@@ -191,7 +210,8 @@ def _connect(
                 trial.section.fail(refusal.message(), None)
             g.retry_after = refusal.retry_after
             return Outcome(refusal.status)
-        connecting.run(trials, means)
+        with while_waiting():
+            connecting.run(trials, means)
     with transaction() as session:
         mark_opened(session, link.id, now())
         connecting.keep(session, link, trials, means, now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote, urlsplit
@@ -64,8 +64,7 @@ class PageView:
     @property
     def user_name(self) -> str:
         """For whom the link is."""
-        user = self.link.user
-        return f"{user.full_name} ({user.username})" if user.full_name else user.username
+        return user_name(self.link.user.full_name, self.link.user.username)
 
     @property
     def redirect_host(self) -> str:
@@ -96,6 +95,11 @@ class PageView:
         return f"mailto:?subject={quote(subject)}&body={quote(body)}"
 
 
+def user_name(full_name: str | None, username: str) -> str:
+    """How the page calls a user."""
+    return f"{full_name} ({username})" if full_name else username
+
+
 def moment(at: datetime) -> str:
     """A moment in words, in UTC."""
     return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
@@ -109,8 +113,10 @@ def describe(
     focus: str = "",
     is_passing_on: bool = False,
     is_done: bool = False,
+    facts: Mapping[str, str] | None = None,
 ) -> PageView:
-    """Gather what the page shows."""
+    """Gather what the page shows. `facts` are the link's own parameters, by default those of the request."""
+    facts = request.values if facts is None else facts
     catalogue = current_app.extensions["catalogue"]
     return PageView(
         link=link,
@@ -119,9 +125,9 @@ def describe(
         press=press,
         hidden={
             "integrationId": link.integration_id,
-            "token": request.values["token"],
+            "token": facts["token"],
             "forgeMode": "engaged",
-            "alwaysShowCredentials": request.values.get("alwaysShowCredentials", ""),
+            "alwaysShowCredentials": facts.get("alwaysShowCredentials", ""),
         },
         apps=[catalogue[name] for name in link.integration.apps],
         focus=focus,

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ class _Source(Generic[T]):
     ) -> None:
         self.setting, self.given, self.path, self.make, self.parse = setting, given, path, make, parse
         self._stamp: tuple[int, int] | None = None
+        self._look_at = 0.0
         self._lock = threading.Lock()
         self._value: T
 
@@ -52,23 +54,32 @@ class _Source(Generic[T]):
         return self.given.get_secret_value() if self.given is not None else self.path.read_text("utf-8")
 
     def value(self) -> T:
-        """The parsed secret; a file that another process rotated is noticed at the next use."""
+        """The parsed secret. Whether another process rotated its file is looked at once a second."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self.refresh()
+            self._look_at = now + 1
+        return self._value
+
+    def refresh(self) -> bool:
+        """Read the file again if it has changed; True when it had."""
         stamp = (0, 0)
         if self.given is None:
             facts = self.path.stat()
             stamp = (facts.st_mtime_ns, facts.st_ino)
-        if stamp != self._stamp:
-            with self._lock:
-                try:
-                    self._value = self.parse(self.text())
-                except MissingSetting:
-                    raise
-                except Exception as error:
-                    raise MissingSetting(
-                        f"{self.setting} can't be read as what it should be: {type(error).__name__}."
-                    ) from None
-                self._stamp = stamp
-        return self._value
+        if stamp == self._stamp:
+            return False
+        with self._lock:
+            try:
+                self._value = self.parse(self.text())
+            except MissingSetting:
+                raise
+            except Exception as error:
+                raise MissingSetting(
+                    f"{self.setting} can't be read as what it should be: {type(error).__name__}."
+                ) from None
+            self._stamp = stamp
+        return True
 
     def create(self) -> None:
         if not self.exists():
@@ -86,6 +97,7 @@ class _Source(Generic[T]):
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, self.path)
+        self._look_at = 0.0
 
 
 def _new_keyset() -> str:
@@ -188,10 +200,14 @@ class KeyRing:
 
     def open(self, sealed: bytes, row_id: str) -> bytes:
         """Decrypt what `seal` made for the same row. Raises `SealBroken`."""
-        try:
-            return bytes(self._seal.value().decrypt(sealed, row_id.encode()))
-        except tink.TinkError:
-            raise SealBroken(f"the sealed value of {row_id} can't be opened") from None
+        for is_last in (False, True):
+            try:
+                return bytes(self._seal.value().decrypt(sealed, row_id.encode()))
+            except tink.TinkError:
+                # It may have been sealed a moment ago, by another process, with a key made a moment before that.
+                if is_last or not self._seal.refresh():
+                    break
+        raise SealBroken(f"the sealed value of {row_id} can't be opened")
 
     # What is signed
 
@@ -199,6 +215,10 @@ class KeyRing:
     def link_keys(self) -> list[str]:
         """Keys that links may be signed with, oldest first; the last one signs."""
         return self._links.value()
+
+    def refresh_link_keys(self) -> bool:
+        """Look now whether another process made a new key; True when one did."""
+        return self._links.refresh()
 
     @property
     def public_key_pem(self) -> bytes:

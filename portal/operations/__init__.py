@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from sqlalchemy.exc import SQLAlchemyError
 
 from portal.background import is_running
-from portal.db import db, transaction
+from portal.db import engine, transaction
 from portal.db.migrating import is_migrated
 from portal.events.models import Delivery, DeliveryState
 from portal.http import Outbound
@@ -32,7 +32,7 @@ def init_operations(app: Flask, settings: Settings) -> None:
             with transaction() as session:
                 session.execute(sa.select(1))
             facts["database"] = True
-            facts["migrations"] = is_migrated(db.engine)
+            facts["migrations"] = is_migrated(engine())
         except SQLAlchemyError:
             pass  # that is the answer
         ready = all(facts.values())

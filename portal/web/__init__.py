@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 
 import brotli
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, render_template, request
 from flask.typing import ResponseReturnValue
 from htmx_flask import Htmx
 from sqlalchemy.exc import OperationalError
@@ -15,6 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from portal import faults
 from portal.settings import Settings
+from portal.web.headers import NONCE, SecureHeaders
 
 LARGEST_BODY = 512_000  # bytes; a PEM key and a dozen fields fit many times over
 _WORTH_PACKING = 1_000
@@ -31,23 +31,14 @@ def init_web(app: Flask, settings: Settings) -> None:
     app.jinja_env.filters["shortday"] = lambda at: f"{at.day} {at:%B}" if _this_year(at) else f"{at.day} {at:%B %Y}"
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["install_workflows"] = {}
+    app.extensions["first_views"] = {}
 
     @app.context_processor
     def _nonce() -> dict[str, str]:
-        g.nonce = secrets.token_urlsafe(12)
-        return {"nonce": g.nonce}
+        return {"nonce": request.environ[NONCE]}
 
-    headers = _headers(settings)
-    policy = _policy(settings)
-
-    @app.after_request
-    def _seal(response: Response) -> Response:
-        for name, value in headers:
-            response.headers.setdefault(name, value)
-        if response.mimetype == "text/html":
-            response.headers["Content-Security-Policy"] = policy.replace("NONCE", g.get("nonce") or "none")
-        return _packed(response)
-
+    app.after_request(_packed)
+    app.wsgi_app = SecureHeaders(app.wsgi_app, settings)  # type: ignore[method-assign]
     app.register_error_handler(OperationalError, _overloaded)
     app.register_error_handler(PoolTimeout, _overloaded)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
@@ -61,39 +52,8 @@ def _this_year(at: datetime) -> bool:
     return at.year == now().year
 
 
-def _headers(settings: Settings) -> list[tuple[str, str]]:
-    headers = [
-        ("Referrer-Policy", "no-referrer"),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Robots-Tag", "noindex, nofollow, noarchive"),
-        (
-            "Permissions-Policy",
-            "camera=(), microphone=(), geolocation=(), payment=(), usb=(), clipboard-write=(self)",
-        ),
-        ("Cross-Origin-Opener-Policy", "same-origin"),
-        ("Vary", "HX-Request, Accept-Encoding"),
-    ]
-    if settings.base_url.startswith("https://"):
-        headers.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
-    return headers
-
-
-def _policy(settings: Settings) -> str:
-    return (
-        "default-src 'none'; script-src 'nonce-NONCE'; style-src 'nonce-NONCE'; img-src 'self' data:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; "
-        f"frame-ancestors {' '.join(settings.frame_ancestors)}; require-trusted-types-for 'none'"
-    ).removesuffix("; require-trusted-types-for 'none'")
-
-
 def _packed(response: Response) -> Response:
-    if (
-        response.mimetype == "text/html"
-        and not response.direct_passthrough
-        and "br" in request.headers.get("Accept-Encoding", "")
-        and "Content-Encoding" not in response.headers
-    ):
+    if "br" in request.environ.get("HTTP_ACCEPT_ENCODING", "") and response.mimetype == "text/html":
         data = response.get_data()
         if len(data) > _WORTH_PACKING:
             response.set_data(brotli.compress(data, quality=4))

@@ -1,0 +1,232 @@
+"""The measures: each gives rows for the table. Rates of two servers are taken in turn, and compared round by round."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import psutil
+
+from benchmarks.client import get, load, post
+from benchmarks.stage import HERE, Endpoint, free_port, portal_environment, process, python
+
+ROUNDS, SECONDS = 5, 2.0
+FINISHES = 300
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    measured: str
+    wanted: str
+    is_met: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running portal with its shop and endpoint."""
+
+    port: int
+    shop_url: str
+    token: str
+    endpoint: Endpoint
+    instance: Path
+    env: dict[str, str]
+
+    def links(self, count: int) -> list[dict[str, str]]:
+        """New links for one user each, as the query's parts."""
+        from portal import create_app
+        from portal.clock import now
+        from portal.db import transaction
+        from portal.demo.seed import INTEGRATION
+        from portal.environments import Environment
+        from portal.ids import new_id
+        from portal.integrations.declaration import read_declaration
+        from portal.integrations.rules import apply_declaration
+        from portal.links.rules import create_link
+        from portal.settings import read_settings
+        from portal.users.rules import create_user
+
+        app = create_app(read_settings(instance=self.instance, base_url=f"http://127.0.0.1:{self.port}"))
+        made = []
+        with app.app_context(), transaction() as session:
+            declaration = read_declaration(INTEGRATION, app.extensions["catalogue"])
+            integration, _ = apply_declaration(session, declaration, now())
+            for _ in range(count):
+                environment = Environment.production
+                user = create_user(session, environment, f"{new_id()}@bench.example", now=now())
+                link, token = create_link(
+                    session,
+                    app.extensions["keys"].link_keys,
+                    environment=environment,
+                    user=user,
+                    integration=integration,
+                    now=now(),
+                    life=timedelta(days=1),
+                )
+                made.append({"integrationId": link.integration_id, "token": token})
+        return made
+
+    def finish(self, link: dict[str, str], press: str) -> bytes:
+        """The request of a press on Finish Installation."""
+        facts = {**link, "press": press, "action": "finish"}
+        facts |= {"magento-store_url": self.shop_url, "magento-access_token": self.token}
+        return post("/embedded-install", f"127.0.0.1:{self.port}", urlencode(facts))
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """Everything up and running, in an empty data folder."""
+    instance = Path(folder) / f"instance-{time.monotonic_ns()}"
+    port, shop_port, endpoint = free_port(), free_port(), Endpoint()
+    env = portal_environment(instance, port, shop_port, endpoint.url, PORTAL_DEMO="1")
+    shop = python("portal.sandbox", "--instance", str(instance), "--port", str(shop_port))
+    with ExitStack() as children:
+        children.enter_context(process(shop, env, f"http://127.0.0.1:{shop_port}/"))
+        children.enter_context(process(python("portal.server"), env, f"http://127.0.0.1:{port}/readyz"))
+        token = (instance / "sandbox-token").read_text()
+        yield Stage(port, f"http://127.0.0.1:{shop_port}", token, endpoint, instance, env)
+
+
+def first_view(folder: Path) -> Iterator[Row]:
+    """The install page against a bare Flask hello; and what the first view weighs."""
+    with stage(folder) as portal, ExitStack() as children:
+        hello_port = free_port()
+        hello = python("benchmarks.hello", str(hello_port), "304")
+        children.enter_context(process(hello, portal.env, f"http://127.0.0.1:{hello_port}/"))
+        links = portal.links(16)
+        pages = [get(f"/embedded-install?{urlencode(link)}", f"127.0.0.1:{portal.port}") for link in links]
+        plain = [get("/", f"127.0.0.1:{hello_port}")]
+        ratios, rates = [], []
+        for _ in range(ROUNDS):
+            base = load(hello_port, plain, connections=8, seconds=SECONDS)
+            page = load(portal.port, pages, connections=8, seconds=SECONDS)
+            ratios.append(page.rate / base.rate)
+            rates.append((page.rate, base.rate))
+        ratio = statistics.median(ratios)
+        page_rate, base_rate = (statistics.median(rate) for rate in zip(*rates, strict=True))
+        yield Row(
+            "GET install page / bare Flask hello",
+            f"{ratio:.2f} ({page_rate:.0f}/s of {base_rate:.0f}/s)",
+            "≥ 0.35",
+            ratio >= 0.35,
+        )
+        yield from weight(portal, links[0])
+
+
+def weight(portal: Stage, link: dict[str, str]) -> Iterator[Row]:
+    """Requests and bytes (with heads) of the first view."""
+    base = f"http://127.0.0.1:{portal.port}"
+
+    def fetch(path: str) -> tuple[int, str]:
+        request = urllib.request.Request(base + path, headers={"Accept-Encoding": "br"})
+        with urllib.request.urlopen(request) as answer:
+            body = answer.read()
+            return len(body) + len(str(answer.headers)), answer.headers.get("Content-Encoding", "")
+
+    with urllib.request.urlopen(f"{base}/embedded-install?{urlencode(link)}") as answer:
+        html = answer.read().decode()
+    files = [
+        part.split('"')[0]
+        for part in html.replace('src="', 'href="').split('href="')[1:]
+        if part.startswith("/static/")
+    ]
+    sizes = [fetch(f"/embedded-install?{urlencode(link)}"), *map(fetch, files)]
+    total = sum(size for size, _ in sizes)
+    packed = all(encoding == "br" for _, encoding in sizes)
+    yield Row(
+        "First view",
+        f"{len(sizes)} requests, {total / 1000:.1f} kB{'' if packed else ', NOT brotli'}",
+        "≤ 3, ≤ 24 kB",
+        len(sizes) <= 3 and total <= 24_000 and packed,
+    )
+
+
+def finishing(folder: Path) -> Iterator[Row]:
+    """Finish Installation with a local provider, and the way from its commit to the first attempt."""
+    with stage(folder) as portal:
+        requests = [portal.finish(link, f"press{i}") for i, link in enumerate(portal.links(FINISHES))]
+        done = load(portal.port, requests, connections=8)
+        yield Row(
+            "Finish Installation",
+            f"{done.rate:.0f}/s ({done.refused} refused)",
+            "≥ 60/s",
+            done.rate >= 60 and not done.refused,
+        )
+        deadline = time.monotonic() + 60
+        while len(portal.endpoint.arrived) < FINISHES and time.monotonic() < deadline:
+            time.sleep(0.05)
+        arrived = len(portal.endpoint.arrived)
+        yield Row("… webhooks that arrived within a minute", f"{arrived} of {FINISHES}", "all", arrived == FINISHES)
+    with stage(folder) as portal:
+        requests = [portal.finish(link, f"press{i}") for i, link in enumerate(portal.links(40))]
+        waits = []
+        for request in requests:
+            before = set(portal.endpoint.arrived)
+            load_one(portal.port, request)
+            committed = time.time()
+            while not (fresh := set(portal.endpoint.arrived) - before):
+                time.sleep(0.001)
+                if time.time() - committed > 10:
+                    break
+            waits.append(1000 * (portal.endpoint.arrived[fresh.pop()] - committed) if fresh else 10_000)
+        median = statistics.median(waits)
+        yield Row("Finish answered → first webhook attempt, median", f"{median:.0f} ms", "≤ 150 ms", median <= 150)
+
+
+def load_one(port: int, request: bytes) -> None:
+    """One request on a connection of its own."""
+    import socket
+
+    from benchmarks.client import exchange
+
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        exchange(connection, request)
+
+
+def demo(folder: Path) -> Iterator[Row]:
+    """`make run` on a set-up checkout: when the link is printed, and what all its processes hold in memory."""
+    port = free_port()
+    env = {**os.environ, "PORT": str(port), "PORTAL_INSTANCE": str(folder / "demo")}
+    for _ in range(2):  # the second start is the one that counts
+        start = time.monotonic()
+        child = subprocess.Popen(
+            ["make", "--silent", "run", f"PORT={port}"],
+            cwd=HERE,
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith("Install link: "):
+                break
+        took = time.monotonic() - start
+        link = line.removeprefix("Install link: ").strip()
+        with urllib.request.urlopen(link) as answer:
+            assert answer.status == 200 and parse_qs(urlsplit(link).query)["token"]
+        everybody = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
+        memory = sum(p.memory_info().rss for p in everybody) / 1e6
+        start = time.monotonic()
+        os.killpg(child.pid, signal.SIGTERM)
+        child.wait(10)
+        ended = time.monotonic() - start
+    yield Row("make run, link printed", f"{took:.1f} s", "≤ 3 s", took <= 3)
+    yield Row("make run, resident memory of all processes", f"{memory:.0f} MB", "< 250 MB", memory < 250)
+    yield Row("make run, end after SIGTERM", f"{ended:.1f} s", "≤ 5 s", ended <= 5)
+
+
+ALL: list[Callable[[Path], Iterator[Row]]] = [first_view, finishing, demo]

@@ -1,0 +1,60 @@
+"""The headers that every answer of the application carries, added outside of Flask because they are on every way."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from portal.settings import Settings
+from portal.web.turns import TURN, Turn
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+NONCE = "portal.nonce"  # where a request's nonce stands in its WSGI environment
+
+# What a view may set for itself; everything else of ours is the same for all.
+_OWN = "cache-control"
+
+
+class SecureHeaders:
+    """WSGI middleware: security headers on every answer, and on pages a policy with a nonce of the request's own."""
+
+    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
+        self._app = app
+        self._fixed = [
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Robots-Tag", "noindex, nofollow, noarchive"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            (
+                "Permissions-Policy",
+                "camera=(), microphone=(), geolocation=(), payment=(), usb=(), clipboard-write=(self)",
+            ),
+            ("Vary", "HX-Request, Accept-Encoding"),
+        ]
+        if settings.base_url.startswith("https://"):
+            self._fixed.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
+        self._before_nonce = "default-src 'none'; script-src 'nonce-"
+        self._between = "'; style-src 'nonce-"
+        self._after_nonce = (
+            "'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; "
+            f"frame-ancestors {' '.join(settings.frame_ancestors)}"
+        )
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        nonce = environ[NONCE] = secrets.token_hex(16)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
+            names = {name.lower(): value for name, value in headers}
+            headers = headers + self._fixed
+            if _OWN not in names:
+                headers.append(("Cache-Control", "no-store"))
+            if names.get("content-type", "").startswith("text/html"):
+                policy = f"{self._before_nonce}{nonce}{self._between}{nonce}{self._after_nonce}"
+                headers.append(("Content-Security-Policy", policy))
+            return start_response(status, headers, *rest)
+
+        with Turn() as environ[TURN]:
+            return self._app(environ, start)
