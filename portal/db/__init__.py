@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -51,14 +52,44 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Moment, dict[str, Any]: sa.JSON, list[str]: sa.JSON}  # noqa: RUF012 - as SQLAlchemy wants it
 
 
+BUSY_SECONDS = 5
+_HOLDS = "portal.writes"
+
+
 def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     # sqlite3 then begins a transaction with BEGIN IMMEDIATE before the first write and none before a read:
     # writers queue up instead of failing halfway, readers never wait.
     connection.isolation_level = "IMMEDIATE"
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_SECONDS}000", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+class _WriteQueue:
+    """One writer at a time among the threads of this process, in turn.
+
+    SQLite itself lets writers sleep and try again, which is neither fair nor quick: under load some gave up after
+    five seconds while others overtook them. Works on every connection of the engine, the background engine's too.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._lock = threading.Lock()
+        event.listen(engine, "before_cursor_execute", self._enter)
+        event.listen(engine, "checkin", self._leave)
+        event.listen(engine, "close", self._leave)
+
+    def _enter(self, connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+        fairy = connection.connection
+        held = fairy.info.get(_HOLDS)
+        if held is None and statement[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
+            if not self._lock.acquire(timeout=BUSY_SECONDS):
+                raise sa.exc.TimeoutError("the database is busy with other writers")
+            fairy.info[_HOLDS] = True
+
+    def _leave(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        if record.info.pop(_HOLDS, None):
+            self._lock.release()
 
 
 class Database:
@@ -72,6 +103,7 @@ class Database:
         if is_sqlite:
             settings.instance.mkdir(parents=True, exist_ok=True)
             event.listen(self.engine, "connect", _on_connect)
+            _WriteQueue(self.engine)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
 
 

@@ -119,10 +119,17 @@ class _Checked(_Tapped, IPFilterAdapter):  # type: ignore[misc]  # untyped libra
         return host_params, pool_kwargs
 
 
+class _Session(requests.Session):
+    """Looks at no redirect at all: requests would read the whole body of one, and stumble over an odd Location."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def session_on(line: Line, private: PrivateNetwork | None) -> requests.Session:
     """A session for one call on `line`, made and used in one thread. `private` None: the operator's own URL."""
     _calling.line = line
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # no proxies, and no .netrc that would take the place of our Authorization
     for scheme in ("http", "https"):
         adapter = _Tapped() if private is None else _Checked(is_https=scheme == "https", private=private)

@@ -63,7 +63,7 @@ def _packed(response: Response) -> Response:
 
 def _overloaded(error: Exception) -> ResponseReturnValue:
     faults.note(error)
-    return _fault_page(503, "Please try again in a moment", faults.OVERLOADED), {"Retry-After": "5"}  # type: ignore[return-value]
+    return *_fault_page(503, "Please try again in a moment", faults.OVERLOADED), {"Retry-After": "5"}
 
 
 def _too_large(_: RequestEntityTooLarge) -> ResponseReturnValue:
