@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,7 +70,7 @@ def keep_draft(
     link_id: str,
     now: datetime,
 ) -> Credential:
-    """Keep tested values, sealed, as the link's draft for their app; an earlier draft is replaced."""
+    """Keep tested values, sealed, as the link's draft for their app; an earlier one is replaced."""
     drop_draft(session, link_id, tested.app)
     draft_id = new_id()
     draft = Credential(
@@ -92,12 +92,18 @@ def keep_draft(
 
 def drop_draft(session: Session, link_id: str, app: str) -> None:
     """Forget the link's draft for one app."""
-    session.execute(sa.delete(Credential).where(Credential.link_id == link_id, Credential.app == app))
+    session.execute(
+        sa.delete(Credential)
+        .where(Credential.link_id == link_id, Credential.app == app)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def drop_drafts(session: Session, link_id: str) -> None:
     """Forget every draft of a link: they die with it."""
-    session.execute(sa.delete(Credential).where(Credential.link_id == link_id))
+    session.execute(
+        sa.delete(Credential).where(Credential.link_id == link_id).execution_options(synchronize_session=False)
+    )
 
 
 def open_values(keys: KeyRing, credential: Credential) -> dict[str, str]:
@@ -121,12 +127,14 @@ def credentials_at_hand(session: Session, link_id: str, user_id: str, apps: list
     )
 
 
-def activate(session: Session, draft: Credential, now: datetime) -> Credential:
-    """Make a draft count. It takes the place of the user's older credential for the same account of the same app."""
-    draft.link_id = None
-    draft.updated_at = now
-    session.flush()
-    return draft
+def activate(session: Session, drafts: Sequence[str], now: datetime) -> None:
+    """Make drafts count: they no longer hang on their link."""
+    session.execute(
+        sa.update(Credential)
+        .where(Credential.id.in_(drafts))
+        .values(link_id=None, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def note_tested(session: Session, credential_id: str, account: str, now: datetime) -> None:

@@ -213,12 +213,12 @@ def _connect(
         with while_waiting():
             connecting.run(trials, means)
     with transaction() as session:
-        mark_opened(session, link.id, now())
         connecting.keep(session, link, trials, means, now())
-        if not all(section.is_connected for section in sections):
-            return Outcome(200)
-        mark_verified(session, link.id, now())
-        if not finish_as:
+        is_connected = all(section.is_connected for section in sections)
+        if not is_connected or not finish_as:
+            mark_opened(session, link.id, now())
+            if is_connected:
+                mark_verified(session, link.id, now())
             return Outcome(200)
         finish_installation(
             session,

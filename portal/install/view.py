@@ -132,7 +132,7 @@ def describe(
         apps=[catalogue[name] for name in link.integration.apps],
         focus=focus,
         is_passing_on=is_passing_on,
-        done=_done(link) if is_done else None,
+        done=_done(link, sections) if is_done else None,
         errors=[error for section in sections for error in section.errors],
     )
 
@@ -150,7 +150,9 @@ def _workflows(link: Link) -> list[tuple[str, str]]:
     return known[key]
 
 
-def _done(link: Link) -> Done:
+def _done(link: Link, sections: Sequence[Section]) -> Done:
+    if sections and all(section.credential for section in sections):
+        return Done([(s.app, s.credential.account) for s in sections if s.credential])
     catalogue = current_app.extensions["catalogue"]
     with transaction() as session:
         rows = session.scalars(

@@ -17,7 +17,7 @@ from portal.installations.models import Installation, InstallationCredential
 from portal.links.models import Link
 from portal.links.rules import spend
 from portal.workflows.models import ChildWorkflow
-from portal.workflows.rules import install_children, stop_children, workflows_to_install
+from portal.workflows.rules import install_children, newest_versions, stop_children
 
 INSTALLATION_FINISHED = "installation.finished"
 
@@ -49,12 +49,11 @@ def finish_installation(
         installed_at=now,
     )
     session.add(installation)
+    activate(session, [credential.id for credential in chosen.values() if credential.is_draft], now)
     for app, credential in chosen.items():
-        if credential.is_draft:
-            activate(session, credential, now)
         session.add(InstallationCredential(installation_id=installation.id, app=app, credential_id=credential.id))
     drop_drafts(session, link.id)
-    parents = workflows_to_install(session, link.integration_id, link.workflow_ids)
+    parents = newest_versions(session, link.integration_id, link.workflow_ids)
     install_children(session, installation.id, parents, now)
     session.flush()
     announce(
@@ -62,7 +61,7 @@ def finish_installation(
         INSTALLATION_FINISHED,
         {
             "userId": link.user_id,
-            "workflowIds": [parent.id for parent in parents],
+            "workflowIds": [parent.id for parent, _ in parents],
             "integrationId": link.integration_id,
             "credentials": {app: credential.id for app, credential in chosen.items()},
             "success": True,

@@ -150,7 +150,12 @@ def require_usable(link: Link, at: datetime) -> None:
 
 def _stamp(session: Session, link_id: str, column: str, at: datetime) -> None:
     # Only the first time counts, also when two requests come at once.
-    session.execute(sa.update(Link).where(Link.id == link_id, getattr(Link, column).is_(None)).values({column: at}))
+    session.execute(
+        sa.update(Link)
+        .where(Link.id == link_id, getattr(Link, column).is_(None))
+        .values({column: at})
+        .execution_options(synchronize_session=False)
+    )
 
 
 def mark_opened(session: Session, link_id: str, now: datetime) -> None:

@@ -13,39 +13,39 @@ from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
 
 def workflows_to_install(session: Session, integration_id: str, chosen: Sequence[str] | None) -> list[Workflow]:
     """The integration's workflows in their order; only the `chosen` ids when a link names some."""
+    return [workflow for workflow, _ in newest_versions(session, integration_id, chosen)]
+
+
+def newest_versions(
+    session: Session, integration_id: str, chosen: Sequence[str] | None
+) -> list[tuple[Workflow, WorkflowVersion]]:
+    """The same workflows, each with its newest published version."""
     statement = (
-        sa.select(Workflow)
+        sa.select(Workflow, WorkflowVersion)
+        .join(
+            WorkflowVersion,
+            sa.and_(Workflow.id == WorkflowVersion.workflow_id, Workflow.version == WorkflowVersion.number),
+        )
         .where(Workflow.integration_id == integration_id, Workflow.retired_at.is_(None))
         .order_by(Workflow.position)
     )
-    return [w for w in session.scalars(statement) if not chosen or w.id in chosen]
+    return [(parent, version) for parent, version in session.execute(statement) if not chosen or parent.id in chosen]
 
 
 def install_children(
-    session: Session, installation_id: str, parents: Sequence[Workflow], now: datetime
+    session: Session, installation_id: str, parents: Sequence[tuple[Workflow, WorkflowVersion]], now: datetime
 ) -> list[ChildWorkflow]:
-    """Copy the newest version of each parent into a running child of the installation."""
-    newest = {
-        version.workflow_id: version
-        for version in session.scalars(
-            sa.select(WorkflowVersion)
-            .join(
-                Workflow,
-                sa.and_(Workflow.id == WorkflowVersion.workflow_id, Workflow.version == WorkflowVersion.number),
-            )
-            .where(Workflow.id.in_([parent.id for parent in parents]))
-        )
-    }
+    """Copy each parent's version into a running child of the installation."""
     children = [
         ChildWorkflow(
             installation_id=installation_id,
             workflow_id=parent.id,
-            version_id=newest[parent.id].id,
-            definition=newest[parent.id].definition,
+            version_id=version.id,
+            definition=version.definition,
             is_active=True,
             created_at=now,
         )
-        for parent in parents
+        for parent, version in parents
     ]
     session.add_all(children)
     return children
