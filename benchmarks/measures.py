@@ -6,6 +6,7 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -87,15 +88,19 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """Everything up and running, in an empty data folder."""
+def stage(folder: Path, *, is_worker_apart: bool = False) -> Iterator[Stage]:
+    """Everything up and running, in an empty data folder; the engine in the server or in a worker of its own."""
     instance = Path(folder) / f"instance-{time.monotonic_ns()}"
     port, shop_port, endpoint = free_port(), free_port(), Endpoint()
     env = portal_environment(instance, port, shop_port, endpoint.url, PORTAL_DEMO="1")
+    env["PORTAL_ENGINE"] = "false" if is_worker_apart else "true"
     shop = python("portal.sandbox", "--instance", str(instance), "--port", str(shop_port))
     with ExitStack() as children:
         children.enter_context(process(shop, env, f"http://127.0.0.1:{shop_port}/"))
         children.enter_context(process(python("portal.server"), env, f"http://127.0.0.1:{port}/readyz"))
+        if is_worker_apart:
+            worker = [str(Path(sys.executable).with_name("flask")), "worker"]
+            children.enter_context(process(worker, env, f"http://127.0.0.1:{port}/readyz"))
         token = (instance / "sandbox-token").read_text()
         yield Stage(port, f"http://127.0.0.1:{shop_port}", token, endpoint, instance, env)
 
@@ -155,35 +160,44 @@ def weight(portal: Stage, link: dict[str, str]) -> Iterator[Row]:
 
 
 def finishing(folder: Path) -> Iterator[Row]:
-    """Finish Installation with a local provider, and the way from its commit to the first attempt."""
+    """Finish Installation with a local provider, and the way from its answer to the first attempt."""
+    with stage(folder, is_worker_apart=True) as portal:
+        yield from finish_rate(portal, "Finish Installation, server and worker", 60)
     with stage(folder) as portal:
-        requests = [portal.finish(link, f"press{i}") for i, link in enumerate(portal.links(FINISHES))]
-        done = load(portal.port, requests, connections=8)
-        yield Row(
-            "Finish Installation",
-            f"{done.rate:.0f}/s ({done.refused} refused)",
-            "≥ 60/s",
-            done.rate >= 60 and not done.refused,
-        )
-        deadline = time.monotonic() + 60
-        while len(portal.endpoint.arrived) < FINISHES and time.monotonic() < deadline:
-            time.sleep(0.05)
-        arrived = len(portal.endpoint.arrived)
-        yield Row("… webhooks that arrived within a minute", f"{arrived} of {FINISHES}", "all", arrived == FINISHES)
-    with stage(folder) as portal:
-        requests = [portal.finish(link, f"press{i}") for i, link in enumerate(portal.links(40))]
-        waits = []
-        for request in requests:
-            before = set(portal.endpoint.arrived)
-            load_one(portal.port, request)
-            committed = time.time()
-            while not (fresh := set(portal.endpoint.arrived) - before):
-                time.sleep(0.001)
-                if time.time() - committed > 10:
-                    break
-            waits.append(1000 * (portal.endpoint.arrived[fresh.pop()] - committed) if fresh else 10_000)
-        median = statistics.median(waits)
-        yield Row("Finish answered → first webhook attempt, median", f"{median:.0f} ms", "≤ 150 ms", median <= 150)
+        yield from finish_rate(portal, "Finish Installation, all in one process as under make run", None)
+    for is_apart in (True, False):
+        with stage(folder, is_worker_apart=is_apart) as portal:
+            median = statistics.median(waits_for_webhook(portal, 40))
+            place = "worker apart" if is_apart else "one process"
+            yield Row(
+                f"Finish answered → first attempt, median, {place}", f"{median:.0f} ms", "≤ 150 ms", median <= 150
+            )
+
+
+def finish_rate(portal: Stage, what: str, wanted: int | None) -> Iterator[Row]:
+    """Finishes a second, and whether every webhook arrived."""
+    requests = [portal.finish(link, f"press{i}") for i, link in enumerate(portal.links(FINISHES))]
+    done = load(portal.port, requests, connections=8)
+    is_met = not done.refused and (wanted is None or done.rate >= wanted)
+    yield Row(what, f"{done.rate:.0f}/s ({done.refused} refused)", f"≥ {wanted}/s" if wanted else "(told)", is_met)
+    deadline = time.monotonic() + 60
+    while len(portal.endpoint.arrived) < FINISHES and time.monotonic() < deadline:
+        time.sleep(0.05)
+    arrived = len(portal.endpoint.arrived)
+    yield Row("… webhooks that arrived within a minute", f"{arrived} of {FINISHES}", "all", arrived == FINISHES)
+
+
+def waits_for_webhook(portal: Stage, count: int) -> list[float]:
+    """Milliseconds from the answer of a finish to its webhook, one after the other."""
+    waits = []
+    for number, link in enumerate(portal.links(count)):
+        before = set(portal.endpoint.arrived)
+        load_one(portal.port, portal.finish(link, f"press{number}"))
+        answered = time.time()
+        while not (fresh := set(portal.endpoint.arrived) - before) and time.time() - answered < 10:
+            time.sleep(0.001)
+        waits.append(1000 * (portal.endpoint.arrived[fresh.pop()] - answered) if fresh else 10_000)
+    return waits
 
 
 def load_one(port: int, request: bytes) -> None:

@@ -39,8 +39,8 @@ def read_account(app: App, answer: Answer, asked: str, values: Mapping[str, str]
     host = urlsplit(asked).hostname or ""
     if reason:
         own = test.messages.get(answer.status)
-        target = urlsplit(urljoin(asked, answer.headers.get("Location", "")))
-        raise Rejected(reason, own or sentence_for(app, reason, host, target=f"{target.scheme}://{target.netloc}"))
+        where = _redirect_target(asked, answer.headers.get("Location", ""))
+        raise Rejected(reason, own or sentence_for(app, reason, host, target=where))
     if test.success is None and test.account is None:
         return Account(_fallback(app, values))
     try:
@@ -53,6 +53,14 @@ def read_account(app: App, answer: Answer, asked: str, values: Mapping[str, str]
     if isinstance(name, str | int | float) and str(name).strip():
         return Account(" ".join(str(name).split())[:255])
     return Account(_fallback(app, values))
+
+
+def _redirect_target(asked: str, location: str) -> str:
+    try:
+        target = urlsplit(urljoin(asked, location))
+    except ValueError:
+        return "another address"
+    return f"{target.scheme}://{target.netloc}"
 
 
 def _reason_of(status: int) -> Reason | None:
