@@ -40,6 +40,11 @@ workflows:
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The one option of ours."""
+    parser.addoption("--screens-for-docs", action="store_true", help="write the picture of the README anew")
+
+
 @pytest.fixture(scope="session")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with keys and empty tables, to copy."""
