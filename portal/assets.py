@@ -21,7 +21,9 @@ from portal.settings import MissingSetting, Settings
 
 SOURCES = Path(__file__).parent.parent / "static"
 _HASHED = re.compile(r"\.[0-9a-f]{12}\.(css|js)$")
-_LIGHT, _DARK = "#ffffff", "#16181d"  # the backgrounds that the accent is read on; --paper in portal.css
+# The backgrounds that the accent is read on: --paper, --ground and --good-ground in portal.css.
+_LIGHT = ("#ffffff", "#f3f4f7", "#e7f5ed")
+_DARK = ("#16181d", "#0d0f12", "#12281d")
 
 
 def _htmx() -> bytes:
@@ -36,7 +38,7 @@ def accent_css(accent: str) -> str:
     light, dark = readable(accent, _LIGHT), readable(accent, _DARK)
 
     def on(colour: str) -> str:
-        return _LIGHT if contrast(colour, _LIGHT) >= contrast(colour, "#000000") else "#000000"
+        return max(("#ffffff", "#000000"), key=lambda text: contrast(colour, text))
 
     return (
         f":root{{--accent:{light};--on-accent:{on(light)}}}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\Z")
 
@@ -30,11 +31,11 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def readable(colour: str, background: str, wanted: float = 4.5) -> str:
-    """The shade nearest to `colour` that reaches the `wanted` contrast on `background`."""
-    target = 0 if luminance(background) > 0.18 else 255
+def readable(colour: str, backgrounds: Sequence[str], wanted: float = 4.5) -> str:
+    """The shade nearest to `colour` with the `wanted` contrast on each of `backgrounds`, all light or all dark."""
+    target = 0 if luminance(backgrounds[0]) > 0.18 else 255
     for step in range(51):
         shade = "#" + "".join(f"{round(c + (target - c) * step / 50):02x}" for c in _channels(colour))
-        if contrast(shade, background) >= wanted:
+        if min(contrast(shade, background) for background in backgrounds) >= wanted:
             return shade
     return "#000000" if target == 0 else "#ffffff"

@@ -204,7 +204,7 @@ def _clean_url(field: Field, text: str) -> Cleaned:
         path = "/".join(["", *kept])
     value = f"{address.scheme}://{address.netloc}{path}"
     shown = value.replace(address.host, _shown(address.host), 1)
-    return Cleaned(value, _note(text, value, shown.removeprefix("https://")))
+    return Cleaned(value, None if text == shown else _note(text, value, shown.removeprefix("https://")))
 
 
 def _clean_host(field: Field, text: str) -> Cleaned:

@@ -24,6 +24,8 @@ from portal.refusals import Refusal
 from portal.workflows.rules import workflows_to_install
 
 TEMPLATE = "install/page.html"
+# What the last press on Finish had found is out of date once a section has changed.
+_NO_SUMMARY = '\n<div id="summary" hx-swap-oob="true"></div>'
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def show(
     if not htmx.htmx:
         body = render_template(TEMPLATE, page=view)
     elif section is not None:
-        body = _with_title(view, render_block(TEMPLATE, "section", page=view, section=section))
+        body = _with_title(view, render_block(TEMPLATE, "section", page=view, section=section) + _NO_SUMMARY)
     else:
         body = _with_title(view, render_block(TEMPLATE, block, page=view))
     response = make_response(body, status)
