@@ -107,11 +107,6 @@ def test_the_engine_stops_within_five_seconds_while_an_endpoint_keeps_it_waiting
     assert state(delivery).state is DeliveryState.pending
 
 
-@pytest.mark.xfail(
-    reason="`flask worker` waits for its outbound threads, up to 15 seconds",
-    raises=subprocess.TimeoutExpired,
-    strict=True,
-)
 def test_the_worker_ends_within_five_seconds_while_an_endpoint_keeps_it_waiting(
     app: Flask, start: Start, endpoint: Endpoint
 ) -> None:

@@ -88,13 +88,13 @@ def test_packed_answers_are_never_unpacked(provider):
         got.json()
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        *"127.0.0.1 localhost 127.1 0x7f.1 2130706433 0 [::1] [::ffff:127.0.0.1] 10.1.2.3 169.254.169.254".split(),
-        *"192.168.1.1 100.64.0.1 [fe80::1] [64:ff9b::7f00:1] 224.0.0.1 localhost.".split(),
-    ],
-)
+PRIVATE = """
+127.0.0.1 localhost localhost. 127.1 0x7f.1 2130706433 0 [::1] [::ffff:127.0.0.1] [fe80::1] [64:ff9b::7f00:1]
+10.1.2.3 192.168.1.1 169.254.169.254 100.64.0.1 224.0.0.1
+"""
+
+
+@pytest.mark.parametrize("host", PRIVATE.split())
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_private_addresses_are_refused_however_they_are_spelt(scheme, host):
     nothing = outbound(PrivateNetwork.parse(""))
