@@ -34,13 +34,14 @@ check: .venv/ready-for-tests ## lint, types, import rules (seconds)
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary portal && $(BIN)/lint-imports --no-cache >/dev/null || { $(BIN)/lint-imports --no-cache; exit 1; }
 
 test: check ## every check and every test
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 tests/rules tests/pages tests/faults
+	@$(BIN)/python -m pytest -n 2 tests/browser # apart: Playwright keeps an event loop that the engine won't run beside
 
 bench: .venv/ready-for-tests ## measure, and write the table build/bench.md
 	@$(BIN)/python -m benchmarks
 
 screens: .venv/ready-for-tests ## pictures of every state of the page under build/screens, and the one in docs/
-	@$(BIN)/python -m pytest -q tests/browser -k screen --screens-for-docs
+	@$(BIN)/python -m pytest tests/browser -k screens --screens-for-docs
 
 lock: ## pin the newest versions of requirements.in and tests/requirements.in
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import psutil
 
-from benchmarks.client import get, load, post
+from benchmarks.client import exchange, get, load, post
 from benchmarks.stage import HERE, Endpoint, free_port, portal_environment, process, python
 
 ROUNDS, SECONDS = 5, 2.0
@@ -80,10 +82,10 @@ class Stage:
                 made.append({"integrationId": link.integration_id, "token": token})
         return made
 
-    def finish(self, link: dict[str, str], press: str) -> bytes:
-        """The request of a press on Finish Installation."""
+    def finish(self, link: dict[str, str], press: str, *, store: str = "") -> bytes:
+        """The request of a press on Finish Installation, for the sandbox shop or another `store`."""
         facts = {**link, "press": press, "action": "finish"}
-        facts |= {"magento-store_url": self.shop_url, "magento-access_token": self.token}
+        facts |= {"magento-store_url": store or self.shop_url, "magento-access_token": self.token}
         return post("/embedded-install", f"127.0.0.1:{self.port}", urlencode(facts))
 
 
@@ -92,7 +94,7 @@ def stage(folder: Path, *, is_worker_apart: bool = False) -> Iterator[Stage]:
     """Everything up and running, in an empty data folder; the engine in the server or in a worker of its own."""
     instance = Path(folder) / f"instance-{time.monotonic_ns()}"
     port, shop_port, endpoint = free_port(), free_port(), Endpoint()
-    env = portal_environment(instance, port, shop_port, endpoint.url, PORTAL_DEMO="1")
+    env = portal_environment(instance, port, endpoint.url, PORTAL_DEMO="1")
     env["PORTAL_ENGINE"] = "false" if is_worker_apart else "true"
     shop = python("portal.sandbox", "--instance", str(instance), "--port", str(shop_port))
     with ExitStack() as children:
@@ -202,12 +204,40 @@ def waits_for_webhook(portal: Stage, count: int) -> list[float]:
 
 def load_one(port: int, request: bytes) -> None:
     """One request on a connection of its own."""
-    import socket
-
-    from benchmarks.client import exchange
-
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         exchange(connection, request)
+
+
+def crowd(folder: Path) -> Iterator[Row]:
+    """What everybody else notices of 200 people whose provider hangs."""
+    with stage(folder, is_worker_apart=True) as portal, socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(512)  # takes connections and never says a word
+        stuck_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        links = portal.links(320)
+        usual = [one_visit(portal, link, f"a{n}") for n, link in enumerate(links[:60])]
+        stuck = [
+            threading.Thread(target=load_one, args=(portal.port, portal.finish(link, f"s{n}", store=f"{stuck_url}")))
+            for n, link in enumerate(links[120:])
+        ]
+        for thread in stuck:
+            thread.start()
+        time.sleep(1)  # the crowd is in
+        meanwhile = [one_visit(portal, link, f"b{n}") for n, link in enumerate(links[60:120])]
+        still_waiting = sum(thread.is_alive() for thread in stuck)
+        for thread in stuck:
+            thread.join()
+    ratio = statistics.median(meanwhile) / statistics.median(usual)
+    what = f"Page and finish of others while 200 hang ({still_waiting} still waited), against usual"
+    yield Row(what, f"{ratio:.2f} times", "≤ 2 times", ratio <= 2 and still_waiting > 0)
+
+
+def one_visit(portal: Stage, link: dict[str, str], press: str) -> float:
+    """Seconds that one page and one finish take."""
+    start = time.perf_counter()
+    load_one(portal.port, get(f"/embedded-install?{urlencode(link)}", "127.0.0.1"))
+    load_one(portal.port, portal.finish(link, press))
+    return time.perf_counter() - start
 
 
 def demo(folder: Path) -> Iterator[Row]:
@@ -243,4 +273,4 @@ def demo(folder: Path) -> Iterator[Row]:
     yield Row("make run, end after SIGTERM", f"{ended:.1f} s", "≤ 5 s", ended <= 5)
 
 
-ALL: list[Callable[[Path], Iterator[Row]]] = [first_view, finishing, demo]
+ALL: list[Callable[[Path], Iterator[Row]]] = [first_view, finishing, crowd, demo]

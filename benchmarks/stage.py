@@ -84,8 +84,8 @@ class _Taking(BaseHTTPRequestHandler):
         pass
 
 
-def portal_environment(instance: Path, port: int, shop_port: int, webhook_url: str, **more: str) -> dict[str, str]:
-    """The environment of a portal whose only app host is the sandbox shop."""
+def portal_environment(instance: Path, port: int, webhook_url: str, **more: str) -> dict[str, str]:
+    """The environment of a portal that may call this machine."""
     return {
         **os.environ,
         "PYTHONPATH": str(HERE),
@@ -93,7 +93,7 @@ def portal_environment(instance: Path, port: int, shop_port: int, webhook_url: s
         "PORTAL_INSTANCE": str(instance),
         "PORTAL_BASE_URL": f"http://127.0.0.1:{port}",
         "PORTAL_INSTALLATION_WEBHOOK_URL": webhook_url,
-        "PORTAL_ALLOW_PRIVATE_NETWORK": f"127.0.0.1:{shop_port}",
+        "PORTAL_ALLOW_PRIVATE_NETWORK": "127.0.0.1",
         **more,
     }
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from portal.clock import now
 from portal.commands.output import as_json, in_environment, plainly, print_facts, print_json, print_rows, when
+from portal.credentials.rules import drop_drafts
 from portal.db import transaction
 from portal.environments import Environment
 from portal.integrations.rules import find_integration
@@ -129,6 +130,7 @@ def revoke(link_id: str, as_json: bool) -> None:
     with transaction() as session:
         found = find_by_id(session, link_id)
         revoke_link(session, found, now())
+        drop_drafts(session, link_id)
         facts = _facts(found, now())
     if as_json:
         print_json(facts)

@@ -98,7 +98,12 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         is_sqlite = sa.make_url(settings.database_url).get_backend_name() == "sqlite"
         self.engine = sa.create_engine(
-            settings.database_url, pool_size=16, max_overflow=48, pool_timeout=5, pool_use_lifo=True
+            settings.database_url,
+            hide_parameters=True,  # a statement in an error must not carry its values into a log
+            pool_size=16,
+            max_overflow=48,
+            pool_timeout=5,
+            pool_use_lifo=True,
         )
         if is_sqlite:
             settings.instance.mkdir(parents=True, exist_ok=True)

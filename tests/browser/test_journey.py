@@ -63,7 +63,7 @@ def test_screens_of_links_that_ended(visit, portal):
     page.open(portal.shop).picture("9-shop")
 
 
-def test_the_picture_of_the_readme(visit, portal, request):
+def test_screens_for_the_readme(visit, portal, request):
     page = visit("readme", viewport={"width": 480, "height": 760}, device_scale_factor=2)
     page.open(portal.link("readme@shop.example")).connect().press("Check connection").picture("screen")
     if request.config.getoption("--screens-for-docs"):

@@ -89,6 +89,16 @@ def _timed(server, link, shop):
     return statuses, time.monotonic() - start
 
 
+def test_the_access_log_has_the_path_but_not_the_token(server, make_link):
+    server.env["PORTAL_ACCESS_LOG"] = "1"
+    server.start()
+    link = make_link()
+    assert server.get(link) == 200
+    wait_until(lambda: "GET /embedded-install" in server.log.read_text())
+    assert link.query["token"] not in server.log.read_text()
+    assert "integrationId" not in server.log.read_text()
+
+
 def test_the_server_ends_at_once_and_takes_up_its_work_again(server, shop, endpoint, make_link):
     server.start()
     assert server.child is not None

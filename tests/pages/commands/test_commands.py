@@ -112,8 +112,14 @@ def test_what_happened_is_listed_and_told_again(flask, app, shop, make_link):
     assert flask("link", "revoke", page.link.id).exit_code == 1
 
 
-def test_a_revoked_link_says_so(flask, app, link: Made):
+def test_a_revoked_link_says_so_and_its_drafts_are_gone(flask, app, shop, link: Made):
+    page = InstallPage(app, link)
+    page.open()
+    page.fill(magento__store_url=shop.url, magento__access_token=shop.token).check()
+    assert document(flask("link", "show", link.id, "--json"))["state"] == "verified"
     assert flask("link", "revoke", link.id).exit_code == 0
+    with app.app_context(), transaction() as session:
+        assert session.query(Credential).count() == 0
     assert app.test_client().get("/embedded-install", query_string=link.query).status_code == 410
 
 
