@@ -22,10 +22,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.catalogue import load_catalogue
     from portal.db import Database
     from portal.http import Outbound, PrivateNetwork
+    from portal.install.first_view import FirstViews
     from portal.install.pages import install
     from portal.keys.ring import KeyRing
     from portal.security.pages import security
     from portal.settings import read_settings
+    from portal.web.headers import SecureHeaders
 
     settings = settings or read_settings()
     logs.configure(settings)
@@ -50,6 +52,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["database"] = Database(settings)
     commands.init_commands(app)
     web.init_web(app, settings)
+    # From the inside out: ready pages, headers for all that we answer, static files.
+    app.wsgi_app = FirstViews(app)  # type: ignore[method-assign]
+    app.wsgi_app = SecureHeaders(app.wsgi_app, settings)  # type: ignore[method-assign]
     assets.init_assets(app, settings)
     operations.init_operations(app, settings)
     app.register_blueprint(install)

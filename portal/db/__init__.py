@@ -80,12 +80,13 @@ class _WriteQueue:
         event.listen(engine, "close", self._leave)
 
     def _enter(self, connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
-        fairy = connection.connection
-        held = fairy.info.get(_HOLDS)
-        if held is None and statement[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
+        if statement[:6].upper() not in ("INSERT", "UPDATE", "DELETE"):
+            return
+        info = connection.connection.info
+        if _HOLDS not in info:
             if not self._lock.acquire(timeout=BUSY_SECONDS):
                 raise sa.exc.TimeoutError("the database is busy with other writers")
-            fairy.info[_HOLDS] = True
+            info[_HOLDS] = True
 
     def _leave(self, _connection: object, record: ConnectionPoolEntry) -> None:
         if record.info.pop(_HOLDS, None):

@@ -8,19 +8,29 @@ and a test holds the two against each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
-from flask import Response, current_app, render_template, request
+from flask import Flask, current_app, render_template
 from markupsafe import escape
+from sqlalchemy.exc import SQLAlchemyError
 
+from portal.clock import now
+from portal.db import Database
 from portal.install.sections import lay_out
 from portal.install.view import TEMPLATE, describe, moment, user_name
-from portal.installations.opening import UntouchedLink
+from portal.installations.opening import UntouchedLink, find_untouched
 from portal.integrations.models import Integration
+from portal.keys.ring import KeyRing
 from portal.links.models import Link
 from portal.users.models import User
+from portal.web import PATH, pack
 from portal.web.headers import NONCE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 # Private-use characters: no text of ours has them, and escaping leaves them alone.
 _MARK = "\ue000{}\ue001"
@@ -31,27 +41,48 @@ _MOST = 500  # versions of integrations that are kept ready
 Pieces = list[str]
 
 
-def is_ready(link: UntouchedLink) -> bool:
-    """Whether the page of this version of the integration was rendered before."""
-    return _key(link) in _views()
+class FirstViews:
+    """WSGI middleware in front of Flask: answers with the page of an untouched link where that is ready."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app.wsgi_app
+        self._database: Database = app.extensions["database"]
+        self._keys: KeyRing = app.extensions["keys"]
+        self._views: dict[object, Pieces] = app.extensions["first_views"]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "GET":
+            return self._app(environ, start_response)
+        facts = dict(parse_qsl(environ["QUERY_STRING"]))
+        try:
+            html = self._page(facts, environ[NONCE])
+        except SQLAlchemyError:
+            html = None  # the way through Flask says what is wrong
+        if html is None or "HTTP_HX_REQUEST" in environ:
+            return self._app(environ, start_response)
+        body, headers = html.encode(), [("Content-Type", "text/html; charset=utf-8")]
+        if "br" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+            body = pack(body)
+            headers.append(("Content-Encoding", "br"))
+        start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _page(self, facts: Mapping[str, str], nonce: str) -> str | None:
+        token = facts.get("token", "")
+        with self._database.engine.connect() as connection:
+            link = find_untouched(connection, self._keys.link_keys, token, facts.get("integrationId", ""), now())
+        pieces = self._views.get(_key(link)) if link is not None else None
+        if link is None or pieces is None:
+            return None
+        return _fill(pieces, _values(link, token, facts.get("alwaysShowCredentials", ""), nonce))
 
 
 def make_ready(link: UntouchedLink, integration: Integration) -> None:
-    """Render the page of this version of the integration with marks."""
-    if len(_views()) >= _MOST:
-        _views().clear()
-    _views()[_key(link)] = _prepare(link, integration)
-
-
-def show_untouched(link: UntouchedLink, token: str, always: str) -> Response:
-    """The page of an untouched link, once it `is_ready`."""
-    html = _fill(_views()[_key(link)], _values(link, token, always, request.environ[NONCE]))
-    return Response(html, mimetype="text/html")
-
-
-def _views() -> dict[object, Pieces]:
+    """Render the page of this version of the integration with marks, for the requests to come."""
     views: dict[object, Pieces] = current_app.extensions["first_views"]
-    return views
+    if len(views) >= _MOST:
+        views.clear()
+    views[_key(link)] = _prepare(link, integration)
 
 
 def _key(link: UntouchedLink) -> object:

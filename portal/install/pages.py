@@ -18,7 +18,7 @@ from portal.clock import now
 from portal.credentials.rules import credentials_at_hand, drop_draft
 from portal.db import reading, transaction
 from portal.install import connecting
-from portal.install.first_view import is_ready, make_ready, show_untouched
+from portal.install.first_view import make_ready
 from portal.install.sections import Section, lay_out
 from portal.install.view import PageView, describe, show, show_refusal
 from portal.installations.opening import find_untouched
@@ -36,11 +36,10 @@ from portal.links.rules import (
 )
 from portal.refusals import Refusal
 from portal.settings import Settings
+from portal.web import PATH
 from portal.web.turns import while_waiting
 
 install = Blueprint("install", __name__)
-
-PATH = "/embedded-install"
 
 
 def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
@@ -67,17 +66,15 @@ def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Res
 
 @install.get(PATH)
 def open_link() -> ResponseReturnValue:
-    """The form. Opening it never spends the link. Most links are untouched, and their page is ready."""
+    """The form. Opening it never spends the link. What it shows of an untouched link is made ready for the next."""
     token, integration_id = request.args.get("token", ""), request.args.get("integrationId", "")
     keys = current_app.extensions["keys"].link_keys
     with reading() as connection:
         untouched = find_untouched(connection, keys, token, integration_id, now())
-    if untouched is None:
-        return page()
-    if not is_ready(untouched):
+    if untouched is not None:
         with transaction() as session:
             make_ready(untouched, find_integration(session, integration_id))
-    return show_untouched(untouched, token, request.args.get("alwaysShowCredentials", ""))
+    return page()
 
 
 @link_required

@@ -143,7 +143,7 @@ def test_the_prepared_first_view_is_the_page_that_would_be_rendered(app, link, m
         return re.sub(r'nonce="[^"]*"|name="press" value="[^"]*"', "", html)
 
     prepared = read()
-    monkeypatch.setattr("portal.install.pages.find_untouched", lambda *_: None)
+    monkeypatch.setattr("portal.install.first_view.find_untouched", lambda *_: None)
     assert prepared == read()
 
 
