@@ -24,7 +24,8 @@ from portal.install.view import PageView, describe, show, show_refusal
 from portal.installations.opening import find_untouched
 from portal.installations.rules import finish_installation
 from portal.integrations.rules import find_integration
-from portal.links.errors import LinkFinished, TooManyTries
+from portal.keys.ring import KeyRing
+from portal.links.errors import LinkFinished, LinkUnknown, TooManyTries
 from portal.links.models import Link
 from portal.links.rules import (
     find_link,
@@ -48,13 +49,7 @@ def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Res
     @wraps(view)
     def guarded() -> ResponseReturnValue:
         facts = request.form if request.method == "POST" else request.args
-        with transaction() as session:
-            link = find_link(
-                session,
-                current_app.extensions["keys"].link_keys,
-                facts.get("token", ""),
-                facts.get("integrationId", ""),
-            )
+        link = _load(facts.get("token", ""), facts.get("integrationId", ""))
         posted = facts.get("press", "")[:64] if request.method == "POST" else ""
         g.press = posted or secrets.token_hex(8)
         if not (link.finished_at and posted and posted == link.finished_by):
@@ -62,6 +57,19 @@ def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Res
         return view(link)
 
     return guarded
+
+
+def _load(token: str, integration_id: str) -> Link:
+    keys: KeyRing = current_app.extensions["keys"]
+    try:
+        with transaction() as session:
+            return find_link(session, keys.link_keys, token, integration_id)
+    except LinkUnknown:
+        # It may have been signed a moment ago, with a key that another process made a moment before that.
+        if not keys.refresh_link_keys():
+            raise
+    with transaction() as session:
+        return find_link(session, keys.link_keys, token, integration_id)
 
 
 @install.get(PATH)

@@ -167,3 +167,16 @@ def test_too_much_at_once_is_refused_with_a_sentence(app, link):
     answer = app.test_client().post("/embedded-install", data={**link.query, "x": "y" * 600_000})
     assert answer.status_code == 413
     assert "larger than this page can take" in answer.text
+
+
+def test_a_link_signed_with_a_key_that_another_process_just_made_works_at_once(app, link, make_link, monkeypatch):
+    from portal.keys.ring import KeyRing
+
+    assert get(app, link.query).status == 200
+    other_process = KeyRing(app.config["PORTAL_SETTINGS"])
+    other_process.add_keys()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setitem(app.extensions, "keys", other_process)
+        fresh = make_link()
+    assert get(app, fresh.query).status == 200
+    assert get(app, link.query).status == 200
