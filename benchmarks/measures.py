@@ -65,16 +65,14 @@ class Stage:
 
         app = create_app(read_settings(instance=self.instance, base_url=f"http://127.0.0.1:{self.port}"))
         made = []
-        with app.app_context(), transaction() as session:
+        with app.app_context(), transaction(Environment.production) as session:
             declaration = read_declaration(INTEGRATION, app.extensions["catalogue"])
             integration, _ = apply_declaration(session, declaration, now())
             for _ in range(count):
-                environment = Environment.production
-                user = create_user(session, environment, f"{new_id()}@bench.example", now=now())
+                user = create_user(session, f"{new_id()}@bench.example", now=now())
                 link, token = create_link(
                     session,
                     app.extensions["keys"].link_keys,
-                    environment=environment,
                     user=user,
                     integration=integration,
                     now=now(),

@@ -22,6 +22,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.catalogue import load_catalogue
     from portal.db import Database
     from portal.http import Outbound, PrivateNetwork
+    from portal.install import modal  # noqa: F401 - adds its pages to the blueprint
     from portal.install.first_view import FirstViews
     from portal.install.pages import install
     from portal.keys.ring import KeyRing

@@ -1,4 +1,5 @@
 """All durable work in one place: a process that runs the engine imports this, so that every workflow is known."""
 
 import portal.credentials.durable
-import portal.events.durable  # noqa: F401 - importing is what declares the workflows
+import portal.events.durable
+import portal.idempotency.durable  # noqa: F401 - importing is what declares the workflows

@@ -1,7 +1,9 @@
 """Every table of the portal in one place, for migrations and for the tests that hold them against the models."""
 
+import portal.api_keys.models
 import portal.credentials.models
 import portal.events.models
+import portal.idempotency.models
 import portal.installations.models
 import portal.integrations.models
 import portal.links.models

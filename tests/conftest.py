@@ -114,9 +114,9 @@ def make_link(app: Flask) -> MakeLink:
         **options: Any,
     ) -> Made:
         catalogue = app.extensions["catalogue"]
-        with app.app_context(), transaction() as session:
+        with app.app_context(), transaction(Environment.production) as session:
             user = session.scalar(sa.select(User).where(User.username == username)) or create_user(
-                session, Environment.production, username, now=now(), full_name="Ada Buyer"
+                session, username, now=now(), full_name="Ada Buyer"
             )
             declaration = (
                 parse_declaration(TWO_APPS, catalogue, source="two")
@@ -127,7 +127,6 @@ def make_link(app: Flask) -> MakeLink:
             link, token = create_link(
                 session,
                 app.extensions["keys"].link_keys,
-                environment=Environment.production,
                 user=user,
                 integration=integration,
                 now=now(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from portal.commands import (
+    api_keys,
     catalogue,
     database,
     events,
@@ -21,6 +22,7 @@ from portal.sandbox.commands import sandbox
 def init_commands(app: Flask) -> None:
     """Add every command to `flask`."""
     groups = (
+        api_keys.api_key,
         catalogue.catalogue,
         database.database,
         events.event,

@@ -31,10 +31,9 @@ webhook = AppGroup("webhook", help="Webhooks: an endpoint to try with.")
 @plainly
 def list_events(environment: Environment, as_json: bool) -> None:
     """List events, newest first, with how their last delivery stands."""
-    with transaction() as session:
+    with transaction(environment) as session:
         found = session.scalars(
             sa.select(Event)
-            .where(Event.environment == environment)
             .options(selectinload(Event.deliveries).selectinload(Delivery.attempts))
             .order_by(Event.created_at.desc(), Event.id)
         ).all()

@@ -30,12 +30,9 @@ _WHOLE = (
 @plainly
 def list_installations(environment: Environment, as_json: bool) -> None:
     """List installations, newest first."""
-    with transaction() as session:
+    with transaction(environment) as session:
         found = session.scalars(
-            sa.select(Installation)
-            .where(Installation.environment == environment)
-            .options(*_WHOLE)
-            .order_by(Installation.installed_at.desc(), Installation.id)
+            sa.select(Installation).options(*_WHOLE).order_by(Installation.installed_at.desc(), Installation.id)
         ).all()
     rows = [_facts(one) for one in found]
     if not as_json:

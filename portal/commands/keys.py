@@ -9,6 +9,7 @@ from flask.cli import AppGroup
 from portal.commands.output import as_json, plainly, print_json, refuse
 from portal.credentials.rules import reseal_all
 from portal.db import transaction
+from portal.idempotency.rules import reseal_answers
 from portal.keys.ring import KeyRing
 from portal.settings import MissingSetting
 
@@ -34,10 +35,12 @@ def rotate(webhooks: bool, as_json: bool) -> None:
         # What the last rotation left behind is sealed with its newest key first; then the older ones can go.
         with transaction() as session:
             reseal_all(session, ring)
+            reseal_answers(session, ring)
         ring.drop_old_seal_keys()
         ring.add_keys()
         with transaction() as session:
             count = reseal_all(session, ring)
+            reseal_answers(session, ring)
         if webhooks:
             ring.rotate_webhook_keys()
     except MissingSetting as missing:

@@ -17,7 +17,7 @@ from portal.credentials.rules import drop_drafts
 from portal.db import transaction
 from portal.environments import Environment
 from portal.integrations.rules import find_integration
-from portal.links.models import FailedTry, Link
+from portal.links.models import FailedTry, Link, LinkOrigin
 from portal.links.rules import create_link, find_by_id, link_url, parse_life, revoke_link
 from portal.settings import Settings
 from portal.users.rules import UnknownUser, create_user, find_user
@@ -54,12 +54,11 @@ def create(
 ) -> None:
     """Make a link and print its URL. It is shown this once."""
     settings: Settings = current_app.config["PORTAL_SETTINGS"]
-    with transaction() as session:
+    with transaction(environment) as session:
         made, token = create_link(
             session,
             current_app.extensions["keys"].link_keys,
-            environment=environment,
-            user=_user(session, environment, username, may_create),
+            user=_user(session, username, may_create),
             integration=find_integration(session, integration),
             now=now(),
             life=parse_life(expires),
@@ -75,13 +74,13 @@ def create(
         click.echo(url)
 
 
-def _user(session: Session, environment: Environment, username: str, may_create: bool) -> Any:
+def _user(session: Session, username: str, may_create: bool) -> Any:
     try:
-        return find_user(session, environment, username)
+        return find_user(session, username)
     except UnknownUser:
         if not may_create:
             raise
-        return create_user(session, environment, username, now=now())
+        return create_user(session, username, now=now())
 
 
 @link.command("list")
@@ -90,10 +89,10 @@ def _user(session: Session, environment: Environment, username: str, may_create:
 @plainly
 def list_links(environment: Environment, as_json: bool) -> None:
     """List links, newest first."""
-    with transaction() as session:
+    with transaction(environment) as session:
         links = session.scalars(
             sa.select(Link)
-            .where(Link.environment == environment)
+            .where(Link.origin == LinkOrigin.link)
             .options(joinedload(Link.user), joinedload(Link.integration))
             .order_by(Link.created_at.desc(), Link.id)
         ).all()
@@ -145,7 +144,7 @@ def _facts(one: Link, at: datetime) -> dict[str, Any]:
         "userId": one.user_id,
         "username": one.user.username,
         "integrationId": one.integration_id,
-        "integration": one.integration.name,
+        "integration": one.name,
         "environment": str(one.environment),
         "alwaysShowCredentials": one.always_show_credentials,
         "redirectUrl": one.redirect_url,

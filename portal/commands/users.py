@@ -22,8 +22,8 @@ user = AppGroup("user", help="End users: the vendor's customers.")
 @plainly
 def create(username: str, full_name: str | None, environment: Environment, as_json: bool) -> None:
     """Make a user and print its id."""
-    with transaction() as session:
-        made = create_user(session, environment, username, now=now(), full_name=full_name)
+    with transaction(environment) as session:
+        made = create_user(session, username, now=now(), full_name=full_name)
     if as_json:
         print_json({"userId": made.id, "username": made.username, "fullName": made.full_name})
     else:

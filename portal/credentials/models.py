@@ -8,12 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.clock import now
-from portal.db import Base
-from portal.environments import Environment
+from portal.db import Base, InEnvironment
 from portal.ids import new_id
 
 
-class Credential(Base):
+class Credential(InEnvironment, Base):
     """Sealed values of one user for one app; `link_id` is set while it is a draft of that link."""
 
     __tablename__ = "credentials"
@@ -23,7 +22,6 @@ class Credential(Base):
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
-    environment: Mapped[Environment]
     user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
     app: Mapped[str] = mapped_column(sa.String(64))
     account: Mapped[str] = mapped_column(sa.String(255))  # the provider's name for whose it is

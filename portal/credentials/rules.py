@@ -16,6 +16,7 @@ from portal.environments import Environment
 from portal.http import NoAnswer, Outbound, Problem
 from portal.ids import new_id
 from portal.keys.ring import KeyRing
+from portal.refusals import Refusal
 
 TEST_CEILING = 15.0  # seconds for one test of a credential
 
@@ -60,18 +61,31 @@ def test_connection(outbound: Outbound, app: App, values: Mapping[str, str]) -> 
     raise ConnectionFailed(app, reason, message, field.name if field else None)
 
 
-def keep_draft(
+class UnknownCredential(Refusal):
+    """The user has no credential by that id."""
+
+    status = 404
+    title = "No such credential"
+
+    def __init__(self, credential_id: str) -> None:
+        super().__init__(
+            f"The user has no credential “{credential_id}”. GET /users/{{userId}}/credentials lists what there is."
+        )
+
+
+def keep_tested(
     session: Session,
     keys: KeyRing,
     tested: Tested,
     *,
     environment: Environment,
     user_id: str,
-    link_id: str,
+    link_id: str | None,
     now: datetime,
 ) -> Credential:
-    """Keep tested values, sealed, as the link's draft for their app; an earlier one is replaced."""
-    drop_draft(session, link_id, tested.app)
+    """Keep tested values, sealed: as the link's draft for their app (an earlier one is replaced), or for good."""
+    if link_id is not None:
+        drop_draft(session, link_id, tested.app)
     draft_id = new_id()
     draft = Credential(
         id=draft_id,
@@ -125,6 +139,25 @@ def credentials_at_hand(session: Session, link_id: str, user_id: str, apps: list
             .order_by(Credential.created_at.desc())
         )
     )
+
+
+def credentials_of(session: Session, user_id: str) -> list[Credential]:
+    """The user's credentials (no drafts), oldest first."""
+    return list(
+        session.scalars(
+            sa.select(Credential)
+            .where(Credential.user_id == user_id, Credential.link_id.is_(None))
+            .order_by(Credential.created_at, Credential.id)
+        )
+    )
+
+
+def find_credential(session: Session, user_id: str, credential_id: str) -> Credential:
+    """One of the user's credentials. Raises `UnknownCredential`."""
+    found = session.get(Credential, credential_id)
+    if found is None or found.user_id != user_id or found.is_draft:
+        raise UnknownCredential(credential_id)
+    return found
 
 
 def activate(session: Session, drafts: Sequence[str], now: datetime) -> None:

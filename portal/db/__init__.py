@@ -12,9 +12,19 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    ORMExecuteState,
+    Session,
+    UOWTransaction,
+    mapped_column,
+    sessionmaker,
+    with_loader_criteria,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from portal.environments import Environment
 from portal.settings import Settings
 
 NAMING = {
@@ -50,6 +60,39 @@ class Base(DeclarativeBase):
 
     metadata = sa.MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime: Moment, dict[str, Any]: sa.JSON, list[str]: sa.JSON}  # noqa: RUF012 - as SQLAlchemy wants it
+
+
+class InEnvironment:
+    """Mixin of every table whose rows belong to one environment and are never seen from the other.
+
+    A session that `transaction(environment)` opened sees, changes and deletes only rows of its environment, whatever
+    the statement says, and stamps what it adds. This is the one place that decides; no rule or view repeats it.
+    """
+
+    environment: Mapped[Environment] = mapped_column()
+
+
+_SCOPE = "environment"
+
+
+def _only_own(state: ORMExecuteState) -> None:
+    environment = state.session.info.get(_SCOPE)
+    if environment is None or state.is_insert or state.is_column_load:
+        return
+    state.statement = state.statement.options(
+        with_loader_criteria(InEnvironment, lambda table: table.environment == environment, include_aliases=True)
+    )
+
+
+def _stamp_own(session: Session, _context: UOWTransaction, _instances: object) -> None:
+    environment = session.info.get(_SCOPE)
+    if environment is None:
+        return
+    for row in session.new:
+        if isinstance(row, InEnvironment):
+            if row.environment not in (None, environment):
+                raise TypeError("a row of one environment can't be made from the other")
+            row.environment = environment
 
 
 BUSY_SECONDS = 5
@@ -111,6 +154,8 @@ class Database:
             event.listen(self.engine, "connect", _on_connect)
             _WriteQueue(self.engine)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(self.sessions, "do_orm_execute", _only_own)
+        event.listen(self.sessions, "before_flush", _stamp_own)
 
 
 def engine() -> sa.Engine:
@@ -130,7 +175,13 @@ def reading() -> sa.Connection:
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
-    """One use case, one transaction: leaving the block commits, raising rolls back."""
+def transaction(environment: Environment | None = None) -> Iterator[Session]:
+    """One use case, one transaction: leaving the block commits, raising rolls back.
+
+    With an `environment` only its rows are there (see `InEnvironment`); without one the session sees both, which is
+    for what no customer or vendor asks for: chores, deliveries, counting, looking up a link by its token.
+    """
     with database().sessions.begin() as session:
+        if environment is not None:
+            session.info[_SCOPE] = environment
         yield session

@@ -36,15 +36,14 @@ def seed(app: Flask) -> str:
             upgrade(engine())
         migrate(engine())
         declaration = read_declaration(INTEGRATION, app.extensions["catalogue"])
-        with transaction() as session:
+        with transaction(Environment.production) as session:
             user = session.scalar(sa.select(User).where(User.username == USERNAME))
             if user is None:
-                user = create_user(session, Environment.production, USERNAME, now=now(), full_name="Veronica Costello")
+                user = create_user(session, USERNAME, now=now(), full_name="Veronica Costello")
             integration, _ = apply_declaration(session, declaration, now())
             link, token = create_link(
                 session,
                 app.extensions["keys"].link_keys,
-                environment=Environment.production,
                 user=user,
                 integration=integration,
                 now=now(),

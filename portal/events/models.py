@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
-from portal.db import Base
-from portal.environments import Environment
+from portal.db import Base, InEnvironment
 from portal.ids import new_id
 
 
@@ -22,19 +21,19 @@ class DeliveryState(enum.StrEnum):
     given_up = "given_up"
 
 
-class Event(Base):
+class Event(InEnvironment, Base):
     """Something that happened. `payload` is the exact text of the body, sent byte for byte on every attempt."""
 
     __tablename__ = "events"
+    __table_args__ = (sa.Index("ix_events_environment_created_at_id", "environment", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
-    environment: Mapped[Environment]
     type: Mapped[str] = mapped_column(sa.String(64))
     payload: Mapped[str] = mapped_column(sa.Text)
     installation_id: Mapped[str | None] = mapped_column(
         sa.ForeignKey("installations.id", ondelete="SET NULL"), index=True
     )
-    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
 
     deliveries: Mapped[list[Delivery]] = relationship(back_populates="event", order_by="Delivery.created_at")
 

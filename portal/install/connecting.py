@@ -17,7 +17,7 @@ from portal.credentials.models import Credential
 from portal.credentials.rules import (
     ConnectionFailed,
     Tested,
-    keep_draft,
+    keep_tested,
     note_tested,
     open_values,
     test_connection,
@@ -118,7 +118,7 @@ def keep(
         elif trial.tested is not None and trial.existing is not None:
             note_tested(session, trial.existing.id, trial.tested.account, now)
         elif trial.tested is not None:
-            draft = keep_draft(
+            draft = keep_tested(
                 session,
                 means.keys,
                 trial.tested,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -101,6 +102,6 @@ def form_class(app: App) -> type[CredentialForm]:
     return type(f"{app.name.title()}Form", (CredentialForm,), fields)
 
 
-def form_for(app: App, posted: Any = None) -> CredentialForm:
-    """An empty or a posted form of `app`; its fields are called `app-field`."""
-    return form_class(app)(posted, prefix=f"{app.name}-")
+def form_for(app: App, posted: Any = None, prefilled: Mapping[str, str] | None = None) -> CredentialForm:
+    """A form of `app`: as it was posted, else with what was given with the link; its fields are called `app-field`."""
+    return form_class(app)(posted, data=dict(prefilled or {}), prefix=f"{app.name}-")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -20,9 +20,10 @@ from portal.db import reading, transaction
 from portal.install import connecting
 from portal.install.first_view import make_ready
 from portal.install.sections import Section, lay_out
-from portal.install.view import PageView, describe, show, show_refusal
+from portal.install.settings import WorkflowSettings
+from portal.install.view import PageView, describe, read_settings, show, show_refusal
 from portal.installations.opening import find_untouched
-from portal.installations.rules import finish_installation
+from portal.installations.rules import finish_connection, finish_installation
 from portal.integrations.rules import find_integration
 from portal.keys.ring import KeyRing
 from portal.links.errors import LinkFinished, LinkUnknown, TooManyTries
@@ -36,7 +37,6 @@ from portal.links.rules import (
     require_usable,
 )
 from portal.refusals import Refusal
-from portal.settings import Settings
 from portal.web import PATH
 from portal.web.turns import while_waiting
 
@@ -87,7 +87,12 @@ def open_link() -> ResponseReturnValue:
 
 @link_required
 def page(link: Link) -> ResponseReturnValue:
-    """The form of a link that has a history, with what its user has connected."""
+    """The form of a link that has a history."""
+    return page_of(link)
+
+
+def page_of(link: Link) -> ResponseReturnValue:
+    """The form, with what its user has connected."""
     sections = _sections(link)
     if request.method == "GET":  # a HEAD request asks nobody anything
         _recheck(link, [section for section in sections if section.is_connected])
@@ -102,9 +107,9 @@ def act(link: Link) -> ResponseReturnValue:
         return show(_view(link, [], is_done=True), block="content")
     action, _, app = request.form.get("action", "finish").partition(":")
     match action:
-        case "check" if app in link.integration.apps:
+        case "check" if app in link.apps:
             return check(link, app)
-        case "other" if app in link.integration.apps:
+        case "other" if app in link.apps:
             return use_other(link, app)
         case "pass-on":
             return pass_on(link)
@@ -122,43 +127,46 @@ def check(link: Link, app: str) -> ResponseReturnValue:
     status = _connect(link, sections, wanted, others).status
     if status == 200 and wanted[0].errors:
         status = 422
-    return show(_view(link, sections, focus=app), section=wanted[0], status=status)
+    return show(_view(link, sections, focus=app, settings=_posted_settings(link)), section=wanted[0], status=status)
 
 
 def use_other(link: Link, app: str) -> ResponseReturnValue:
     """Forget the draft of one app and show its form again."""
-    with transaction() as session:
+    with transaction(link.environment) as session:
         drop_draft(session, link.id, app)
     sections = _sections(link, MultiDict({**request.form, f"{app}-use": "new"}))
     section = next(s for s in sections if s.app.name == app)
-    return show(_view(link, sections, focus=app), section=section)
+    return show(_view(link, sections, focus=app, settings=_posted_settings(link)), section=section)
 
 
 def finish(link: Link) -> ResponseReturnValue:
     """Test what hasn't been tested, then finish the installation: one transaction, all or nothing."""
     sections = _sections(link, request.form)
+    settings = read_settings(link, request.form)
+    answered = [one.form.validate() for one in settings]
     try:
-        outcome = _connect(link, sections, sections, [], finish_as=g.press)
+        outcome = _connect(link, sections, sections, [], settings=settings, finish_as=g.press if all(answered) else "")
     except LinkFinished as done:
         if done.finished_by != g.press:
             raise
         outcome = Outcome(200, is_done=True)  # the same press, sent twice
     if outcome.is_done:
         return show(_view(link, sections, is_done=True), block="content")
-    return show(_view(link, sections), block="content", status=max(outcome.status, 422))
+    return show(_view(link, sections, settings=settings), block="content", status=max(outcome.status, 422))
 
 
 def pass_on(link: Link) -> ResponseReturnValue:
     """Note that somebody else has the keys, and show how to hand the page on."""
-    with transaction() as session:
+    with transaction(link.environment) as session:
         mark_opened(session, link.id, now())
         mark_passed_on(session, link.id, now())
-    return show(_view(link, _sections(link, request.form), is_passing_on=True), block="passing_on")
+    view = _view(link, _sections(link, request.form), is_passing_on=True, settings=_posted_settings(link))
+    return show(view, block="passing_on")
 
 
 def seen(link: Link) -> ResponseReturnValue:
     """The page's script tells of the first sign of a person."""
-    with transaction() as session:
+    with transaction(link.environment) as session:
         mark_opened(session, link.id, now())
     return "", 204
 
@@ -173,9 +181,14 @@ class Outcome:
 
 def _sections(link: Link, posted: MultiDict[str, str] | None = None) -> list[Section]:
     catalogue: Catalogue = current_app.extensions["catalogue"]
-    with transaction() as session:
-        at_hand = credentials_at_hand(session, link.id, link.user_id, link.integration.apps)
+    with transaction(link.environment) as session:
+        at_hand = credentials_at_hand(session, link.id, link.user_id, link.apps)
     return lay_out(link, catalogue, at_hand, always_show=_always_show(link), posted=posted)
+
+
+def _posted_settings(link: Link) -> list[WorkflowSettings]:
+    # A fragment shows no settings: they stay on the page as they were typed.
+    return [] if htmx.htmx else read_settings(link, request.form)
 
 
 def _always_show(link: Link) -> bool:
@@ -194,15 +207,20 @@ def _recheck(link: Link, sections: list[Section]) -> None:
     if trials:
         with while_waiting():
             connecting.run(trials, _means())
-        with transaction() as session:
+        with transaction(link.environment) as session:
             connecting.keep(session, link, trials, _means(), now(), count_failures=False)
 
 
 def _connect(
-    link: Link, sections: list[Section], wanted: list[Section], others: list[Section], *, finish_as: str = ""
+    link: Link,
+    sections: list[Section],
+    wanted: list[Section],
+    others: list[Section],
+    *,
+    settings: Sequence[WorkflowSettings] = (),
+    finish_as: str = "",
 ) -> Outcome:
     """Test and keep; with `finish_as`, the press of the button, also finish when every app is connected."""
-    settings: Settings = current_app.config["PORTAL_SETTINGS"]
     means = _means()
     trials = connecting.prepare(wanted, means, now(), only_filled=False)
     trials += connecting.prepare(others, means, now(), only_filled=True)
@@ -217,7 +235,7 @@ def _connect(
             return Outcome(refusal.status)
         with while_waiting():
             connecting.run(trials, means)
-    with transaction() as session:
+    with transaction(link.environment) as session:
         connecting.keep(session, link, trials, means, now())
         is_connected = all(section.is_connected for section in sections)
         if not is_connected or not finish_as:
@@ -225,14 +243,19 @@ def _connect(
             if is_connected:
                 mark_verified(session, link.id, now())
             return Outcome(200)
-        finish_installation(
-            session,
-            link,
-            [section.credential.id for section in sections if section.credential],
-            press=finish_as,
-            webhook_url=settings.installation_webhook_url,
-            now=now(),
-        )
+        used = [section.credential.id for section in sections if section.credential]
+        if link.integration_id is None:
+            finish_connection(session, link, used, press=finish_as, now=now())
+        else:
+            finish_installation(
+                session,
+                link,
+                used,
+                press=finish_as,
+                webhook_url=current_app.config["PORTAL_SETTINGS"].installation_webhook_url,
+                now=now(),
+                settings={one.workflow_id: one.values for one in settings},
+            )
     return Outcome(200, is_done=True)
 
 

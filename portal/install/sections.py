@@ -75,9 +75,13 @@ def lay_out(
 ) -> list[Section]:
     """The sections as they stand before anything is tested, in the order of the integration's apps."""
     sections = []
-    for name in link.integration.apps:
+    for name in link.apps:
         app = catalogue[name]
-        section = Section(app, form_for(app, posted), chosen=posted.get(f"{name}-use", "") if posted else "")
+        section = Section(
+            app,
+            form_for(app, posted, (link.prefilled or {}).get(name)),
+            chosen=posted.get(f"{name}-use", "") if posted else "",
+        )
         draft = next((c for c in at_hand if c.app == name and c.link_id == link.id), None)
         section.offered = [c for c in at_hand if c.app == name and c.link_id is None]
         if draft is not None:

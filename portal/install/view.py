@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import sqlalchemy as sa
@@ -13,15 +14,19 @@ from flask.typing import ResponseReturnValue
 from htmx_flask import request as htmx
 from jinja2_fragments.flask import render_block
 from sqlalchemy.orm import joinedload
+from werkzeug.datastructures import MultiDict
 
 from portal.catalogue import App
+from portal.credentials.rules import credentials_of
 from portal.db import transaction
 from portal.install.sections import Section
+from portal.install.settings import WorkflowSettings, lay_out_settings
 from portal.installations.models import Installation, InstallationCredential
-from portal.links.models import Link
-from portal.links.rules import link_url
+from portal.links.models import Link, LinkOrigin
+from portal.links.rules import NO_INTEGRATION, link_url
 from portal.refusals import Refusal
-from portal.workflows.rules import workflows_to_install
+from portal.web import PATH
+from portal.workflows.rules import newest_versions
 
 TEMPLATE = "install/page.html"
 # What the last press on Finish had found is out of date once a section has changed.
@@ -33,6 +38,16 @@ class Done:
     """What the success view tells: whose accounts are connected and what runs now."""
 
     accounts: list[tuple[App, str]]
+    credential_ids: list[str]
+
+
+class Listed(NamedTuple):
+    """A workflow as the page names it."""
+
+    id: str
+    name: str
+    description: str
+    asks: bool  # whether it has fields
 
 
 @dataclass(frozen=True)
@@ -41,13 +56,14 @@ class PageView:
 
     link: Link
     sections: Sequence[Section]
-    workflows: Sequence[tuple[str, str]]  # name, description
+    workflows: Sequence[Listed]
     press: str
     hidden: dict[str, str]
     apps: list[App]
     focus: str = ""  # the app whose section was just acted on
     is_passing_on: bool = False
     done: Done | None = None
+    settings: Sequence[WorkflowSettings] = ()
     errors: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -61,7 +77,39 @@ class PageView:
         """The page's heading, and the start of its title."""
         if self.done:
             return f"{self.app_titles} {'is' if len(self.apps) == 1 else 'are'} connected"
-        return f"Connect {self.app_titles}"
+        return self.link.how.title or f"Connect {self.app_titles}"
+
+    @property
+    def is_modal(self) -> bool:
+        """Whether the vendor's page opened it in a window of its own."""
+        return self.link.origin in (LinkOrigin.modal, LinkOrigin.connection)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing to ask, and the vendor's page wants nothing shown then."""
+        return (
+            self.link.how.is_hidden
+            and not self.done
+            and not self.errors
+            and all(section.is_connected for section in self.sections)
+            and all(one.is_answered for one in self.settings)
+        )
+
+    @property
+    def message(self) -> dict[str, Any] | None:
+        """What is told to the page that embeds this one (the messages that the published front-end client reads)."""
+        if self.done and self.link.integration_id is not None:
+            return {"workflowCreated": True, "workflowIds": [workflow.id for workflow in self.workflows]}
+        if self.done:
+            return {"credentialId": self.done.credential_ids[0], "connectionId": self.done.credential_ids[0]}
+        return {"showModal": True} if self.link.how.is_hidden and not self.is_silent else None
+
+    @property
+    def closing_message(self) -> dict[str, Any]:
+        """What is told when the person closes the window."""
+        if self.link.integration_id is None and not self.done:
+            return {"closeModal": True, "connectionStatus": "failed"}
+        return {"closeModal": True}
 
     @property
     def user_name(self) -> str:
@@ -116,55 +164,73 @@ def describe(
     is_passing_on: bool = False,
     is_done: bool = False,
     facts: Mapping[str, str] | None = None,
+    settings: Sequence[WorkflowSettings] | None = None,
 ) -> PageView:
     """Gather what the page shows. `facts` are the link's own parameters, by default those of the request."""
-    facts = request.values if facts is None else facts
+    facts = g.get("facts", request.values) if facts is None else facts
     catalogue = current_app.extensions["catalogue"]
+    if settings is None:
+        settings = [] if is_done else read_settings(link)
     return PageView(
         link=link,
         sections=sections,
-        workflows=_workflows(link),
+        workflows=listed_workflows(link),
         press=press,
         hidden={
-            "integrationId": link.integration_id,
+            "integrationId": link.integration_id or NO_INTEGRATION,
             "token": facts["token"],
             "forgeMode": "engaged",
             "alwaysShowCredentials": facts.get("alwaysShowCredentials", ""),
         },
-        apps=[catalogue[name] for name in link.integration.apps],
+        apps=[catalogue[name] for name in link.apps],
         focus=focus,
         is_passing_on=is_passing_on,
         done=_done(link, sections) if is_done else None,
-        errors=[error for section in sections for error in section.errors],
+        settings=settings,
+        errors=[e for section in sections for e in section.errors] + [e for one in settings for e in one.errors],
     )
 
 
-def _workflows(link: Link) -> list[tuple[str, str]]:
+def listed_workflows(link: Link) -> list[Listed]:
+    """The workflows that the link installs."""
+    if link.integration is None:
+        return []
     # What an integration installs changes only with its version: looked up once for each.
-    known: dict[tuple[str, int, str], list[tuple[str, str]]] = current_app.extensions["install_workflows"]
-    key = (link.integration_id, link.integration.version, ",".join(link.workflow_ids or ()))
+    known: dict[tuple[str, int, str], list[Listed]] = current_app.extensions["install_workflows"]
+    key = (link.integration.id, link.integration.version, ",".join(link.workflow_ids or ()))
     if key not in known:
         with transaction() as session:
-            found = workflows_to_install(session, link.integration_id, link.workflow_ids)
+            found = newest_versions(session, link.integration.id, link.workflow_ids)
         if len(known) > 1000:
             known.clear()
-        known[key] = [(workflow.name, workflow.description) for workflow in found]
+        known[key] = [Listed(w.id, w.name, w.description, bool(v.definition.get("fields"))) for w, v in found]
     return known[key]
+
+
+def read_settings(link: Link, posted: MultiDict[str, str] | None = None) -> list[WorkflowSettings]:
+    """The forms of the workflows that ask something; most ask nothing, and cost nothing."""
+    if not any(one.asks for one in listed_workflows(link)) and not link.manner:
+        return []
+    with transaction(link.environment) as session:
+        return lay_out_settings(session, link, posted)
 
 
 def _done(link: Link, sections: Sequence[Section]) -> Done:
     if sections and all(section.credential for section in sections):
-        return Done([(s.app, s.credential.account) for s in sections if s.credential])
+        shown = [(section.app, section.credential) for section in sections if section.credential]
+        return Done([(app, credential.account) for app, credential in shown], [c.id for _, c in shown])
     catalogue = current_app.extensions["catalogue"]
-    with transaction() as session:
+    with transaction(link.environment) as session:
         rows = session.scalars(
             sa.select(InstallationCredential)
             .join(Installation)
             .where(Installation.link_id == link.id)
             .options(joinedload(InstallationCredential.credential))
         ).all()
-    accounts = {row.app: row.credential.account for row in rows}
-    return Done([(catalogue[app], accounts[app]) for app in link.integration.apps if app in accounts])
+        used = [row.credential for row in rows] or credentials_of(session, link.user_id)
+    known = {credential.app: credential for credential in used}  # the newest of each
+    kept = [(catalogue[app], known[app]) for app in link.apps if app in known]
+    return Done([(app, credential.account) for app, credential in kept], [c.id for _, c in kept])
 
 
 def show(
@@ -191,7 +257,9 @@ def _with_title(view: PageView, fragment: str) -> str:
 def show_refusal(refusal: Refusal) -> ResponseReturnValue:
     """The page that says what happened and what to do; the same status with and without htmx."""
     name = "install/refused.html"
-    body = render_block(name, "content", refusal=refusal) if htmx.htmx else render_template(name, refusal=refusal)
+    message = {"showModal": True} if g.get("is_hidden") else None
+    facts = {"refusal": refusal, "message": message, "is_modal": request.path != PATH}
+    body = render_block(name, "content", **facts) if htmx.htmx else render_template(name, **facts)
     response = make_response(body, refusal.status)
     if htmx.htmx:
         response.headers["HX-Retarget"] = "#content"

@@ -9,8 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
 from portal.credentials.models import Credential
-from portal.db import Base
-from portal.environments import Environment
+from portal.db import Base, InEnvironment
 from portal.ids import new_id
 from portal.workflows.models import ChildWorkflow
 
@@ -29,13 +28,13 @@ class InstallationCredential(Base):
     credential: Mapped[Credential] = relationship()
 
 
-class Installation(Base):
+class Installation(InEnvironment, Base):
     """One user's installed integration. `link_id` is unique: one link makes at most one installation."""
 
     __tablename__ = "installations"
+    __table_args__ = (sa.Index("ix_installations_environment_installed_at_id", "environment", "installed_at", "id"),)
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
-    environment: Mapped[Environment]
     user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
     integration_id: Mapped[str] = mapped_column(sa.ForeignKey("integrations.id"), index=True)
     link_id: Mapped[str | None] = mapped_column(sa.ForeignKey("links.id"), unique=True)

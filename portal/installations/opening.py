@@ -12,14 +12,14 @@ import sqlalchemy as sa
 
 from portal.credentials.models import Credential
 from portal.integrations.models import Integration
-from portal.links.models import Link
+from portal.links.models import Link, LinkOrigin
 from portal.links.token import NotOurToken, hash_token, read_token
 from portal.users.models import User
 
 
 @dataclass(frozen=True)
 class UntouchedLink:
-    """A usable link whose user has no credential for anything yet, nor a draft: its page shows empty forms."""
+    """A usable link whose user has no credential yet, nor a draft, nor values given: its page shows empty forms."""
 
     integration_id: str
     integration_version: int
@@ -49,6 +49,8 @@ def _statement() -> sa.Select[*tuple[Any, ...]]:
             Link.token_hash == sa.bindparam("hash"),
             Link.finished_at.is_(None),
             Link.revoked_at.is_(None),
+            Link.origin == LinkOrigin.link,
+            Link.prefilled.is_(None),
             Link.expires_at > sa.bindparam("now", type_=Link.expires_at.type),
             ~has_credentials,
         )

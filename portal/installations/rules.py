@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,10 +17,20 @@ from portal.installations.errors import CredentialsMissing
 from portal.installations.models import Installation, InstallationCredential
 from portal.links.models import Link
 from portal.links.rules import spend
+from portal.workflows.errors import SettingsWrong
 from portal.workflows.models import ChildWorkflow
-from portal.workflows.rules import install_children, newest_versions, stop_children
+from portal.workflows.rules import (
+    Published,
+    check_settings,
+    install_children,
+    named_versions,
+    newest_versions,
+    stop_children,
+)
 
 INSTALLATION_FINISHED = "installation.finished"
+
+Settings = Mapping[str, Mapping[str, Any]]
 
 
 def finish_installation(
@@ -30,38 +41,59 @@ def finish_installation(
     press: str,
     webhook_url: str,
     now: datetime,
+    settings: Settings | None = None,
 ) -> Installation:
     """Spend `link` and turn tested credentials into a running installation, all or nothing.
 
-    `press` names the press of the button. Raises what `spend` raises when another request got here first or the
-    link ended, and `CredentialsMissing` when an app of the integration has none. An earlier installation of the
-    same integration by the same user is replaced, so that nothing runs twice.
+    `press` names the press of the button; `settings` are the values of the workflows' fields, by workflow id. Raises
+    what `spend` raises when another request got here first or the link ended, `CredentialsMissing` when an app of the
+    integration has none, and `SettingsWrong`. An earlier installation of the same integration by the same user is
+    replaced, so that nothing runs twice; a link to edit or update changes it where it stands.
     """
+    assert link.integration_id is not None
     spend(session, link, press=press, now=now)
     chosen = _require_all_apps(session, link, credential_ids)
-    _replace_earlier(session, link, now)
-    installation = Installation(
-        id=new_id(),
-        environment=link.environment,
-        user_id=link.user_id,
-        integration_id=link.integration_id,
-        link_id=link.id,
-        installed_at=now,
-    )
-    session.add(installation)
+    earlier = current_installation(session, link.user_id, link.integration_id)
+    published = versions_to_install(session, link, earlier)
+    values, problems = check_settings(published, settings or {})
+    if problems:
+        raise SettingsWrong(problems)
+    if earlier is not None and link.how.operation != "install":
+        installation = earlier
+        installation.link_id, installation.is_enabled = link.id, True
+        _forget_credentials(session, [installation.id])
+    else:
+        if earlier is not None:
+            end_installation(session, earlier, now)
+        installation = Installation(
+            id=new_id(),
+            environment=link.environment,
+            user_id=link.user_id,
+            integration_id=link.integration_id,
+            link_id=link.id,
+            installed_at=now,
+        )
+        session.add(installation)
     activate(session, [credential.id for credential in chosen.values() if credential.is_draft], now)
+    session.flush()
     for app, credential in chosen.items():
         session.add(InstallationCredential(installation_id=installation.id, app=app, credential_id=credential.id))
     drop_drafts(session, link.id)
-    parents = newest_versions(session, link.integration_id, link.workflow_ids)
-    install_children(session, installation.id, parents, now)
-    session.flush()
+    install_children(
+        session,
+        installation.id,
+        link.environment,
+        published,
+        now,
+        values=values,
+        output_override=link.how.output_override,
+    )
     announce(
         session,
         INSTALLATION_FINISHED,
         {
             "userId": link.user_id,
-            "workflowIds": [parent.id for parent, _ in parents],
+            "workflowIds": [parent.id for parent, _ in published],
             "integrationId": link.integration_id,
             "credentials": {app: credential.id for app, credential in chosen.items()},
             "success": True,
@@ -72,6 +104,41 @@ def finish_installation(
         now=now,
     )
     return installation
+
+
+def finish_connection(
+    session: Session, link: Link, credential_ids: Sequence[str], *, press: str, now: datetime
+) -> list[Credential]:
+    """Spend a link that installs nothing: the tested credentials count from now on. Raises as `finish_installation`."""
+    spend(session, link, press=press, now=now)
+    chosen = _require_all_apps(session, link, credential_ids)
+    activate(session, [credential.id for credential in chosen.values() if credential.is_draft], now)
+    drop_drafts(session, link.id)
+    return list(chosen.values())
+
+
+def current_installation(session: Session, user_id: str, integration_id: str) -> Installation | None:
+    """What the user has installed of the integration, if anything."""
+    return session.scalar(
+        sa.select(Installation)
+        .where(
+            Installation.user_id == user_id,
+            Installation.integration_id == integration_id,
+            Installation.removed_at.is_(None),
+        )
+        .order_by(Installation.installed_at.desc())
+        .limit(1)
+    )
+
+
+def versions_to_install(session: Session, link: Link, earlier: Installation | None) -> list[Published]:
+    """Which version of which workflow the link installs: the newest, the named ones, or, to edit, those that run."""
+    assert link.integration_id is not None
+    published = newest_versions(session, link.integration_id, link.workflow_ids)
+    version_ids = list(link.how.version_ids)
+    if earlier is not None and link.how.operation == "edit":
+        version_ids += [child.version_id for child in standing_children(session, earlier.id)]
+    return named_versions(session, published, version_ids)
 
 
 def _require_all_apps(session: Session, link: Link, credential_ids: Sequence[str]) -> dict[str, Credential]:
@@ -86,35 +153,42 @@ def _require_all_apps(session: Session, link: Link, credential_ids: Sequence[str
             )
         )
     }
-    missing = [app for app in link.integration.apps if app not in found]
+    missing = [app for app in link.apps if app not in found]
     if missing:
         raise CredentialsMissing(missing)
-    return {app: found[app] for app in link.integration.apps}
+    return {app: found[app] for app in link.apps}
 
 
-def _replace_earlier(session: Session, link: Link, now: datetime) -> None:
-    earlier = session.scalars(
-        sa.select(Installation.id).where(
-            Installation.user_id == link.user_id,
-            Installation.integration_id == link.integration_id,
-            Installation.removed_at.is_(None),
-        )
-    ).all()
-    if earlier:
-        stop_children(session, earlier)
-        session.execute(
-            sa.update(Installation)
-            .where(Installation.id.in_(earlier))
-            .values(removed_at=now, is_enabled=False)
-            .execution_options(synchronize_session=False)
-        )
+def end_installation(session: Session, installation: Installation, now: datetime) -> None:
+    """Stop what an installation runs, and keep it only as a memory."""
+    stop_children(session, [installation.id])
+    session.execute(
+        sa.update(ChildWorkflow)
+        .where(ChildWorkflow.installation_id == installation.id, ChildWorkflow.removed_at.is_(None))
+        .values(removed_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        sa.update(Installation)
+        .where(Installation.id == installation.id)
+        .values(removed_at=now, is_enabled=False)
+        .execution_options(synchronize_session=False)
+    )
 
 
-def active_children(session: Session, installation_id: str) -> list[ChildWorkflow]:
-    """The running children of an installation, in the order of their parents."""
+def _forget_credentials(session: Session, installation_ids: Sequence[str]) -> None:
+    session.execute(
+        sa.delete(InstallationCredential)
+        .where(InstallationCredential.installation_id.in_(installation_ids))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def standing_children(session: Session, installation_id: str) -> list[ChildWorkflow]:
+    """The children of an installation that weren't removed, in the order of their parents."""
     children = session.scalars(
         sa.select(ChildWorkflow).where(
-            ChildWorkflow.installation_id == installation_id, ChildWorkflow.is_active.is_(True)
+            ChildWorkflow.installation_id == installation_id, ChildWorkflow.removed_at.is_(None)
         )
     )
     return sorted(children, key=lambda child: child.workflow.position)

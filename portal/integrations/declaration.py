@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Container
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from portal.refusals import Refusal
+from portal.workflows.fields import ConfigurableField, Name, Slug
 
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"^[^\x00-\x1f]*$")
-]
 Sentence = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*$")
 ]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
 class IntegrationDefects(Refusal):
@@ -32,17 +29,6 @@ class IntegrationDefects(Refusal):
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ConfigurableField(_Part):
-    """Something that a user may set for a workflow."""
-
-    name: Slug
-    title: Name
-    type: Literal["text", "number", "select", "checkbox"] = "text"
-    hint: str = ""
-    required: bool = False
-    options: tuple[str, ...] = ()
 
 
 class WorkflowDeclaration(_Part):

@@ -47,9 +47,10 @@ class LinkFinished(LinkEnded):
 
     def _sentence(self, link: Link) -> str:
         done = f" on {day(link.finished_at)}" if link.finished_at else ""
+        what = "installed" if link.integration else "connected"
         return (
-            f"{link.integration.name} was installed with it{done}. There is nothing left to do here: "
-            "you can close this page. To connect again, ask the people who sent it for a new link."
+            f"{link.name} was {what} with it{done}. There is nothing left to do here: you can close this page. "
+            "To connect again, ask the people who sent it for a new link."
         )
 
 
@@ -90,7 +91,7 @@ class TooManyTries(Refusal):
         )
 
 
-class UnknownWorkflow(Refusal):
+class NotItsWorkflow(Refusal):
     """A link was asked for workflows that the integration doesn't have."""
 
     title = "No such workflow"

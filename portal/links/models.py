@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
-from portal.db import Base
-from portal.environments import Environment
+from portal.db import Base, InEnvironment
 from portal.ids import new_id
 from portal.integrations.models import Integration
+from portal.links.manner import Manner
 from portal.users.models import User
 
 
@@ -27,20 +28,38 @@ class LinkState(enum.StrEnum):
     expired = "expired"
 
 
-class Link(Base):
-    """What was promised with a link, and when each step of its funnel was reached. The token itself isn't kept."""
+class LinkOrigin(enum.StrEnum):
+    """What a link was made for."""
+
+    link = "link"  # to be handed to the customer
+    modal = "modal"  # for one opening of the modal on the vendor's page
+    connection = "connection"  # to connect one app, without installing anything
+    headless = "headless"  # for an installation that the vendor's own page asks for
+
+
+class Link(InEnvironment, Base):
+    """What was promised with a link, and when each step of its funnel was reached. The token itself isn't kept.
+
+    `prefilled` holds values that were given with the link, by app or by workflow id; `manner` what the vendor's page
+    said about how it is to be shown and done (`links.manner`). A link to connect one `app` has no integration.
+    """
 
     __tablename__ = "links"
+    __table_args__ = (sa.Index("ix_links_environment_created_at_id", "environment", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
-    environment: Mapped[Environment]
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
     user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    integration_id: Mapped[str] = mapped_column(sa.ForeignKey("integrations.id"), index=True)
+    integration_id: Mapped[str | None] = mapped_column(sa.ForeignKey("integrations.id"), index=True)
+    origin: Mapped[LinkOrigin] = mapped_column(default=LinkOrigin.link)
+    app: Mapped[str | None] = mapped_column(sa.String(64))
+    locale: Mapped[str | None] = mapped_column(sa.String(35))
+    prefilled: Mapped[dict[str, dict[str, str]] | None] = mapped_column(sa.JSON(none_as_null=True))
+    manner: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     always_show_credentials: Mapped[bool] = mapped_column(default=True)
     redirect_url: Mapped[str | None] = mapped_column(sa.String(2000))
     workflow_ids: Mapped[list[str] | None] = mapped_column(sa.JSON)
-    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
     opened_at: Mapped[datetime | None]
     verified_at: Mapped[datetime | None]
@@ -50,7 +69,24 @@ class Link(Base):
     finished_by: Mapped[str | None] = mapped_column(sa.String(64))  # which press of the button finished it
 
     user: Mapped[User] = relationship()
-    integration: Mapped[Integration] = relationship()
+    integration: Mapped[Integration | None] = relationship()
+
+    @property
+    def how(self) -> Manner:
+        """How the vendor's page wants it shown and done."""
+        return Manner.model_validate(self.manner or {})
+
+    @property
+    def apps(self) -> list[str]:
+        """The apps that it asks credentials for, in their order."""
+        if self.app is not None or self.integration is None:
+            return [self.app] if self.app else []
+        return self.integration.apps
+
+    @property
+    def name(self) -> str:
+        """What it connects, in the vendor's words."""
+        return self.integration.name if self.integration else self.app or ""
 
     def state(self, at: datetime) -> LinkState:
         """The link's state at the moment `at`: how it ended, else the furthest step reached."""

@@ -10,7 +10,6 @@ from urllib.parse import urlencode, urlsplit
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
-from portal.environments import Environment
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.links.errors import (
@@ -21,22 +20,26 @@ from portal.links.errors import (
     LinkRevoked,
     LinkUnknown,
     NoSuchLink,
+    NotItsWorkflow,
     TooManyTries,
-    UnknownWorkflow,
 )
-from portal.links.models import FailedTry, Link, LinkState
+from portal.links.manner import Manner
+from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
+from portal.links.prefilled import Prefilled
 from portal.links.token import Claims, NotOurToken, hash_token, read_token, write_token
 from portal.users.models import User
 
 DEFAULT_LIFE = timedelta(days=7)
 LONGEST_LIFE = timedelta(days=366)
 TRIES, TRIES_WITHIN = 10, timedelta(minutes=10)
+NO_INTEGRATION = "0" * 24  # stands in the token and the address of a link that connects an app alone
+_LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def parse_life(text: str) -> timedelta:
     """Read `7d`, `12h`, `90m`, `30s` or plain seconds. Raises `BadLinkOption`."""
-    match = re.fullmatch(r"\s*(\d{1,9})\s*([dhms]?)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9})\s*([dhms]?)\s*", text, re.ASCII)
     life = timedelta(**{_UNITS[match[2] or "s"]: int(match[1])}) if match else timedelta(0)
     if not timedelta(0) < life <= LONGEST_LIFE:
         raise BadLinkOption(f"“{text}” is not a life for a link: write 7d, 12h or 90m, at most a year.")
@@ -63,30 +66,44 @@ def create_link(
     session: Session,
     keys: Sequence[str],
     *,
-    environment: Environment,
     user: User,
-    integration: Integration,
+    integration: Integration | None,
     now: datetime,
     life: timedelta = DEFAULT_LIFE,
     always_show_credentials: bool = True,
     redirect_url: str | None = None,
     workflow_ids: Sequence[str] | None = None,
+    locale: str | None = None,
+    prefilled: Prefilled | None = None,
+    origin: LinkOrigin = LinkOrigin.link,
+    app: str | None = None,
+    manner: Manner | None = None,
 ) -> tuple[Link, str]:
-    """Make a link and its token. Only a hash of the token is stored: it is given out this once.
+    """Make a link, in its user's environment, and its token. Only a hash of the token is stored: given out this once.
 
-    Raises `UnknownWorkflow` when `workflow_ids` names one that isn't the integration's, and `BadLinkOption`.
+    Without an `integration` the link connects one `app` and installs nothing. `prefilled` is what `read_prefilled`
+    gave. Raises `NotItsWorkflow` when `workflow_ids` names one that isn't the integration's, and `BadLinkOption`.
     """
-    unknown = set(workflow_ids or ()) - {workflow.id for workflow in integration.workflows}
-    if unknown:
-        raise UnknownWorkflow(f"{integration.name} has no workflow {', '.join(sorted(unknown))}.")
+    if workflow_ids and integration is not None:
+        unknown = set(workflow_ids) - {workflow.id for workflow in integration.workflows}
+        if unknown:
+            raise NotItsWorkflow(f"{integration.name} has no workflow {', '.join(sorted(unknown))}.")
+    if locale and not _LOCALE.fullmatch(locale):
+        raise BadLinkOption(f"“{locale[:40]}” is no language: write a tag such as en, de or pt-BR.")
     link_id = new_id()
-    token = write_token(keys, Claims(link_id, integration.id, always_show_credentials))
+    integration_id = integration.id if integration else NO_INTEGRATION
+    token = write_token(keys, Claims(link_id, integration_id, always_show_credentials))
     link = Link(
         id=link_id,
-        environment=environment,
+        environment=user.environment,
         token_hash=hash_token(token),
         user=user,
         integration=integration,
+        origin=origin,
+        app=app,
+        locale=locale or None,
+        prefilled=prefilled or None,
+        manner=manner.model_dump(mode="json", exclude_defaults=True) if manner else None,
         always_show_credentials=always_show_credentials,
         redirect_url=_require_redirect(redirect_url),
         workflow_ids=list(workflow_ids) if workflow_ids else None,
@@ -101,7 +118,7 @@ def create_link(
 def link_url(base_url: str, link: Link, token: str) -> str:
     """The link as it is handed out; the order of the parameters is part of the contract."""
     query = {
-        "integrationId": link.integration_id,
+        "integrationId": link.integration_id or NO_INTEGRATION,
         "token": token,
         "forgeMode": "engaged",
         "alwaysShowCredentials": "true" if link.always_show_credentials else "false",
@@ -118,7 +135,7 @@ def find_link(session: Session, keys: Sequence[str], token: str, integration_id:
     if claims.integration_id != integration_id:
         raise LinkUnknown
     link = session.scalar(_by_hash(), {"hash": hash_token(token)})
-    if link is None or link.integration_id != integration_id:
+    if link is None or (link.integration_id or NO_INTEGRATION) != integration_id:
         raise LinkUnknown
     return link
 
@@ -132,7 +149,7 @@ def _by_hash() -> sa.Select[Link]:
         _BY_HASH.append(
             sa.select(Link)
             .where(Link.token_hash == sa.bindparam("hash"))
-            .options(joinedload(Link.user, innerjoin=True), joinedload(Link.integration, innerjoin=True))
+            .options(joinedload(Link.user, innerjoin=True), joinedload(Link.integration))
         )
     return _BY_HASH[0]
 

@@ -8,19 +8,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.clock import now
-from portal.db import Base
-from portal.environments import Environment
+from portal.db import Base, InEnvironment
 from portal.ids import new_id
 
 
-class User(Base):
+class User(InEnvironment, Base):
     """One customer of the vendor's, known by `username` (often an e-mail address)."""
 
     __tablename__ = "users"
-    __table_args__ = (sa.UniqueConstraint("environment", "username"),)
+    __table_args__ = (
+        sa.UniqueConstraint("environment", "username"),
+        sa.Index("ix_users_environment_created_at_id", "environment", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
-    environment: Mapped[Environment]
     username: Mapped[str] = mapped_column(sa.String(255))
     full_name: Mapped[str | None] = mapped_column(sa.String(255))
     created_at: Mapped[datetime] = mapped_column(default=now)

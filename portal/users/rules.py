@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from portal.environments import Environment
 from portal.refusals import Refusal
 from portal.users.models import User
 
@@ -32,34 +32,80 @@ class UsernameTaken(Refusal):
         super().__init__(f"There is a user “{username}” already.")
 
 
+class BadFullName(Refusal):
+    """A full name has at most 255 visible characters."""
+
+    title = "This can’t be a name"
+
+
 class BadUsername(Refusal):
     """A username is 1 to 255 visible characters."""
 
     title = "This can’t be a username"
 
 
-def _named(environment: Environment, name: str) -> sa.Select[User]:
-    return sa.select(User).where(User.environment == environment, sa.or_(User.id == name, User.username == name))
-
-
-def find_user(session: Session, environment: Environment, name: str) -> User:
-    """The user with this id or username. Raises `UnknownUser`."""
-    user = session.scalar(_named(environment, name).order_by(User.id != name).limit(1))
+def find_user(session: Session, name: str) -> User:
+    """The user with this id or username in the session's environment. Raises `UnknownUser`."""
+    named = sa.select(User).where(sa.or_(User.id == name, User.username == name))
+    user = session.scalar(named.order_by(User.id != name).limit(1))
     if user is None:
         raise UnknownUser(name)
     return user
 
 
-def create_user(
-    session: Session, environment: Environment, username: str, *, now: datetime, full_name: str | None = None
-) -> User:
-    """Make a user. Raises `BadUsername`, `UsernameTaken`."""
-    username = username.strip()
-    if not 1 <= len(username) <= 255 or not username.isprintable():
-        raise BadUsername("A username has 1 to 255 visible characters; most often it is an e-mail address.")
-    if session.scalar(sa.select(User.id).where(User.environment == environment, User.username == username)):
+def create_user(session: Session, username: str, *, now: datetime, full_name: str | None = None) -> User:
+    """Make a user in the session's environment. Raises `BadUsername`, `BadFullName`, `UsernameTaken`."""
+    username = _username(username)
+    if session.scalar(sa.select(User.id).where(User.username == username)):
         raise UsernameTaken(username)
-    user = User(environment=environment, username=username, full_name=full_name, created_at=now)
+    user = User(username=username, full_name=_full_name(full_name), created_at=now)
     session.add(user)
     session.flush()
     return user
+
+
+def create_users(session: Session, given: Sequence[tuple[str, str | None]], now: datetime) -> list[int]:
+    """Make many users; returns the places of those that could not be made (no username, or taken)."""
+    rejected: list[int] = []
+    wanted: dict[str, tuple[int, str | None]] = {}
+    for place, (username, full_name) in enumerate(given):
+        try:
+            name, full_name = _username(username), _full_name(full_name)
+        except Refusal:
+            rejected.append(place)
+            continue
+        if name in wanted:
+            rejected.append(place)
+        else:
+            wanted[name] = (place, full_name)
+    for taken in session.scalars(sa.select(User.username).where(User.username.in_(list(wanted)))):
+        rejected.append(wanted.pop(taken)[0])
+    session.add_all(User(username=name, full_name=full, created_at=now) for name, (_, full) in wanted.items())
+    session.flush()
+    return sorted(rejected)
+
+
+def update_user(session: Session, user: User, *, username: str | None, full_name: str | None) -> None:
+    """Change what is given. Raises `BadUsername`, `BadFullName`, `UsernameTaken`."""
+    if username is not None:
+        username = _username(username)
+        if session.scalar(sa.select(User.id).where(User.username == username, User.id != user.id)):
+            raise UsernameTaken(username)
+        user.username = username
+    if full_name is not None:
+        user.full_name = _full_name(full_name)
+    session.flush()
+
+
+def _username(given: str) -> str:
+    username = given.strip()
+    if not 1 <= len(username) <= 255 or not username.isprintable():
+        raise BadUsername("A username has 1 to 255 visible characters; most often it is an e-mail address.")
+    return username
+
+
+def _full_name(given: str | None) -> str | None:
+    name = (given or "").strip()
+    if len(name) > 255 or not name.isprintable():
+        raise BadFullName("A full name has at most 255 visible characters.")
+    return name or None

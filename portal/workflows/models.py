@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
-from portal.db import Base
+from portal.db import Base, InEnvironment
 from portal.ids import new_id
+from portal.workflows.fields import fields_of
 
 
 class Workflow(Base):
@@ -29,6 +30,17 @@ class Workflow(Base):
     updated_at: Mapped[datetime] = mapped_column(default=now)
     retired_at: Mapped[datetime | None]
 
+    newest: Mapped[WorkflowVersion] = relationship(
+        primaryjoin="and_(Workflow.id == WorkflowVersion.workflow_id, Workflow.version == WorkflowVersion.number)",
+        viewonly=True,
+        uselist=False,
+    )
+
+    @property
+    def field_names(self) -> list[str]:
+        """The names of the configurable fields of its newest version."""
+        return [field.name for field in fields_of(self.newest.definition)]
+
 
 class WorkflowVersion(Base):
     """One published version of a parent (trigger, steps, fields as data); read-only once written."""
@@ -43,8 +55,11 @@ class WorkflowVersion(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class ChildWorkflow(Base):
-    """One user's running copy of one version of a parent."""
+class ChildWorkflow(InEnvironment, Base):
+    """One user's copy of one version of a parent; `values` are what was set for its configurable fields.
+
+    `output_override` is what the vendor's page gave to replace outputs of steps with, kept as it came.
+    """
 
     __tablename__ = "child_workflows"
     __table_args__ = (sa.UniqueConstraint("installation_id", "workflow_id"),)
@@ -54,8 +69,11 @@ class ChildWorkflow(Base):
     workflow_id: Mapped[str] = mapped_column(sa.ForeignKey("workflows.id"), index=True)
     version_id: Mapped[str] = mapped_column(sa.ForeignKey("workflow_versions.id"))
     definition: Mapped[dict[str, Any]]
+    values: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    output_override: Mapped[list[Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    removed_at: Mapped[datetime | None]
 
     workflow: Mapped[Workflow] = relationship()
     version: Mapped[WorkflowVersion] = relationship()

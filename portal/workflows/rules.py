@@ -1,14 +1,33 @@
-"""How parents are copied into children, and how children are stopped."""
+"""How parents are found and copied into children, and how children are started, stopped, upgraded and removed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from portal.environments import Environment
+from portal.workflows.errors import NewFieldsAsked, UnknownWorkflow
+from portal.workflows.fields import clean_values, fields_of
 from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
+
+Published = tuple[Workflow, WorkflowVersion]
+
+
+def find_workflow(session: Session, name: str) -> Workflow:
+    """The parent with this id, or the one with this name. Raises `UnknownWorkflow` (also when a name has several)."""
+    found = session.scalars(
+        sa.select(Workflow)
+        .where(sa.or_(Workflow.id == name, sa.and_(Workflow.name == name, Workflow.retired_at.is_(None))))
+        .order_by(Workflow.id != name)
+        .limit(2)
+    ).all()
+    if not found or (found[0].id != name and len(found) > 1):
+        raise UnknownWorkflow(name)
+    return found[0]
 
 
 def workflows_to_install(session: Session, integration_id: str, chosen: Sequence[str] | None) -> list[Workflow]:
@@ -16,9 +35,7 @@ def workflows_to_install(session: Session, integration_id: str, chosen: Sequence
     return [workflow for workflow, _ in newest_versions(session, integration_id, chosen)]
 
 
-def newest_versions(
-    session: Session, integration_id: str, chosen: Sequence[str] | None
-) -> list[tuple[Workflow, WorkflowVersion]]:
+def newest_versions(session: Session, integration_id: str, chosen: Sequence[str] | None) -> list[Published]:
     """The same workflows, each with its newest published version."""
     statement = (
         sa.select(Workflow, WorkflowVersion)
@@ -32,22 +49,69 @@ def newest_versions(
     return [(parent, version) for parent, version in session.execute(statement) if not chosen or parent.id in chosen]
 
 
-def install_children(
-    session: Session, installation_id: str, parents: Sequence[tuple[Workflow, WorkflowVersion]], now: datetime
-) -> list[ChildWorkflow]:
-    """Copy each parent's version into a running child of the installation."""
-    children = [
-        ChildWorkflow(
-            installation_id=installation_id,
-            workflow_id=parent.id,
-            version_id=version.id,
-            definition=version.definition,
-            is_active=True,
-            created_at=now,
+def named_versions(session: Session, published: Sequence[Published], version_ids: Sequence[str]) -> list[Published]:
+    """`published`, with the versions that are named by id in the place of the newest."""
+    if not version_ids:
+        return list(published)
+    named = {
+        version.workflow_id: version
+        for version in session.scalars(sa.select(WorkflowVersion).where(WorkflowVersion.id.in_(version_ids)))
+    }
+    return [(parent, named.get(parent.id, version)) for parent, version in published]
+
+
+def versions_of(session: Session, workflow_id: str) -> list[WorkflowVersion]:
+    """Every published version of a parent, newest first."""
+    return list(
+        session.scalars(
+            sa.select(WorkflowVersion)
+            .where(WorkflowVersion.workflow_id == workflow_id)
+            .order_by(WorkflowVersion.number.desc())
         )
-        for parent, version in parents
-    ]
-    session.add_all(children)
+    )
+
+
+def check_settings(
+    published: Sequence[Published], given: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, str]]]:
+    """(values to keep, sentences by field that is wrong), both by workflow id."""
+    values, problems = {}, {}
+    for parent, version in published:
+        values[parent.id], wrong = clean_values(version.definition, given.get(parent.id, {}))
+        if wrong:
+            problems[parent.id] = wrong
+    return values, problems
+
+
+def install_children(
+    session: Session,
+    installation_id: str,
+    environment: Environment,
+    published: Sequence[Published],
+    now: datetime,
+    *,
+    values: Mapping[str, Mapping[str, Any]],
+    output_override: Sequence[Any] = (),
+) -> list[ChildWorkflow]:
+    """Copy each version into a running child of the installation; a child that is there already is brought to it."""
+    known = {
+        child.workflow_id: child
+        for child in session.scalars(sa.select(ChildWorkflow).where(ChildWorkflow.installation_id == installation_id))
+    }
+    children = []
+    for parent, version in published:
+        child = known.get(parent.id)
+        if child is None:
+            child = ChildWorkflow(
+                installation_id=installation_id, environment=environment, workflow_id=parent.id, created_at=now
+            )
+            session.add(child)
+        child.version_id, child.definition = version.id, version.definition
+        child.values = dict(values.get(parent.id, {}))
+        child.output_override = list(output_override) or None
+        child.is_active, child.removed_at = True, None
+        children.append(child)
+    session.flush()
     return children
 
 
@@ -59,3 +123,31 @@ def stop_children(session: Session, installation_ids: Sequence[str]) -> None:
         .values(is_active=False)
         .execution_options(synchronize_session=False)
     )
+
+
+def start_children(session: Session, installation_id: str) -> None:
+    """Start every child of an installation that wasn't removed."""
+    session.execute(
+        sa.update(ChildWorkflow)
+        .where(ChildWorkflow.installation_id == installation_id, ChildWorkflow.removed_at.is_(None))
+        .values(is_active=True)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def upgrade_child(session: Session, child: ChildWorkflow) -> None:
+    """Bring a child to the newest version of its parent. Raises `NewFieldsAsked` when that wants more values."""
+    newest = child.workflow.newest
+    if newest.id == child.version_id:
+        return
+    values, problems = clean_values(newest.definition, child.values)
+    if problems:
+        raise NewFieldsAsked(child.workflow.name, [f.title for f in fields_of(newest.definition) if f.name in problems])
+    child.version_id, child.definition, child.values = newest.id, newest.definition, values
+    session.flush()
+
+
+def remove_child(session: Session, child: ChildWorkflow, now: datetime) -> None:
+    """Stop a child and take it off its installation."""
+    child.is_active, child.removed_at = False, now
+    session.flush()

@@ -7,6 +7,10 @@ from portal.tables import OURS
 
 engine = context.config.attributes["engine"]
 with engine.connect() as connection:
+    if connection.dialect.name == "sqlite":
+        # A table that is rebuilt is dropped on the way: what refers to it must not be deleted with it.
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.rollback()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -16,3 +20,5 @@ with engine.connect() as connection:
     with context.begin_transaction():
         context.run_migrations()
     connection.commit()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")

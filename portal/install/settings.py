@@ -1,0 +1,100 @@
+"""The settings of an installation: a form for each workflow that has configurable fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
+from wtforms import BooleanField, Form, SelectField, StringField
+from wtforms import Field as FormField
+from wtforms.validators import ValidationError
+
+from portal.installations.rules import current_installation, standing_children, versions_to_install
+from portal.links.models import Link
+from portal.workflows.fields import BadValue, ConfigurableField, clean_value, fields_of
+
+
+class _Declared:
+    """Holds the value against the declaration; what is wrong becomes the field's error."""
+
+    def __init__(self, declaration: ConfigurableField) -> None:
+        self.declaration = declaration
+        self.field_flags = {"required": True} if declaration.required else {}
+
+    def __call__(self, form: Form, field: FormField) -> None:
+        try:
+            clean_value(self.declaration, field.data)
+        except BadValue as problem:
+            raise ValidationError(str(problem)) from None
+
+
+@dataclass
+class WorkflowSettings:
+    """What one workflow asks, and what was answered."""
+
+    workflow_id: str
+    title: str
+    declared: Sequence[ConfigurableField]
+    form: Form
+
+    @property
+    def errors(self) -> list[tuple[str, str]]:
+        """Every problem as (id of the element it belongs to, sentence)."""
+        return [(f.id, str(f.errors[0])) for f in self.form if f.errors]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The answers by the declaration's names."""
+        return {field.short_name: field.data for field in self.form}
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether nothing that is required is missing or wrong; leaves no errors behind."""
+        for field in self.declared:
+            try:
+                clean_value(field, self.values[field.name])
+            except BadValue:
+                return False
+        return True
+
+
+def lay_out_settings(session: Session, link: Link, posted: MultiDict[str, str] | None = None) -> list[WorkflowSettings]:
+    """The workflows of the link that ask something: with what was posted, given with the link, or set before."""
+    if link.integration_id is None:
+        return []
+    earlier = current_installation(session, link.user_id, link.integration_id) if link.user_id else None
+    before = {c.workflow_id: c.values for c in standing_children(session, earlier.id)} if earlier else {}
+    found = []
+    for parent, version in versions_to_install(session, link, earlier):
+        fields = fields_of(version.definition)
+        if fields:
+            known = {**before.get(parent.id, {}), **(link.prefilled or {}).get(parent.id, {})}
+            found.append(WorkflowSettings(parent.id, parent.name, fields, _form(parent.id, fields, posted, known)))
+    return found
+
+
+def _form(
+    workflow_id: str, fields: Sequence[ConfigurableField], posted: MultiDict[str, str] | None, known: Mapping[str, Any]
+) -> Form:
+    made: dict[str, Any] = {}
+    for field in fields:
+        options: dict[str, Any] = {"label": field.title, "description": field.hint, "validators": [_Declared(field)]}
+        match field.type:
+            case "checkbox":
+                known = {
+                    **known,
+                    field.name: clean_value(field.model_copy(update={"required": False}), known.get(field.name)),
+                }
+                made[field.name] = BooleanField(**options)
+            case "select":
+                choices = [("", "Choose…"), *((option, option) for option in field.options)]
+                made[field.name] = SelectField(**options, choices=choices, validate_choice=False)
+            case "number":
+                made[field.name] = StringField(**options, render_kw={"inputmode": "decimal", "autocomplete": "off"})
+            case _:
+                made[field.name] = StringField(**options, render_kw={"autocomplete": "off"})
+    form: Form = type("SettingsForm", (Form,), made)(posted, data=dict(known), prefix=f"w{workflow_id}-")
+    return form

@@ -1,0 +1,128 @@
+"""What happens to installations after they were made: started, stopped, upgraded, taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from portal.credentials.models import Credential
+from portal.installations.errors import NotConnected, UnknownInstallation
+from portal.installations.models import Installation, InstallationCredential
+from portal.installations.rules import end_installation, standing_children
+from portal.integrations.models import Integration
+from portal.users.models import User
+from portal.workflows.errors import NotInstalled
+from portal.workflows.models import ChildWorkflow, Workflow
+from portal.workflows.rules import remove_child, start_children, stop_children, upgrade_child
+
+
+def find_installation(session: Session, installation_id: str) -> Installation:
+    """The installation with this id, unless it was taken away. Raises `UnknownInstallation`."""
+    found = session.get(Installation, installation_id)
+    if found is None or found.removed_at is not None:
+        raise UnknownInstallation(installation_id)
+    return found
+
+
+def children_of(session: Session, user_ids: Sequence[str]) -> list[ChildWorkflow]:
+    """The children that these users have installed."""
+    return list(
+        session.scalars(
+            sa.select(ChildWorkflow)
+            .join(Installation, ChildWorkflow.installation_id == Installation.id)
+            .where(
+                Installation.user_id.in_(user_ids),
+                Installation.removed_at.is_(None),
+                ChildWorkflow.removed_at.is_(None),
+            )
+        )
+    )
+
+
+def find_child(session: Session, user: User, workflow: Workflow) -> ChildWorkflow:
+    """The user's copy of a workflow. Raises `NotInstalled`."""
+    found = next((c for c in children_of(session, [user.id]) if c.workflow_id == workflow.id), None)
+    if found is None:
+        raise NotInstalled(workflow.name, user.username)
+    return found
+
+
+def activate_workflow(session: Session, child: ChildWorkflow) -> None:
+    """Let a child run. Raises `NotConnected` when a credential that it needs is gone."""
+    installation = session.get_one(Installation, child.installation_id)
+    _require_credentials(session, installation)
+    child.is_active = installation.is_enabled = True
+    session.flush()
+
+
+def deactivate_workflow(session: Session, child: ChildWorkflow) -> None:
+    """Stop a child until it is activated again."""
+    child.is_active = False
+    session.flush()
+
+
+def remove_workflow(session: Session, child: ChildWorkflow, now: datetime) -> None:
+    """Take a child away; with its last child an installation ends."""
+    remove_child(session, child, now)
+    if not standing_children(session, child.installation_id):
+        end_installation(session, session.get_one(Installation, child.installation_id), now)
+
+
+def deactivate_all(session: Session, user: User) -> None:
+    """Stop everything that a user runs."""
+    stop_children(session, [child.installation_id for child in children_of(session, [user.id])])
+
+
+def activate_installation(session: Session, installation: Installation) -> None:
+    """Let every workflow of it run. Raises `NotConnected`."""
+    _require_credentials(session, installation)
+    start_children(session, installation.id)
+    installation.is_enabled = True
+    session.flush()
+
+
+def deactivate_installation(session: Session, installation: Installation) -> None:
+    """Stop every workflow of it."""
+    stop_children(session, [installation.id])
+    installation.is_enabled = False
+    session.flush()
+
+
+def upgrade_installation(session: Session, installation: Installation) -> None:
+    """Bring every workflow of it to its newest version, or none. Raises `NewFieldsAsked`."""
+    for child in standing_children(session, installation.id):
+        upgrade_child(session, child)
+
+
+def _require_credentials(session: Session, installation: Installation) -> None:
+    apps = session.get_one(Integration, installation.integration_id).apps
+    has = set(
+        session.scalars(
+            sa.select(InstallationCredential.app).where(InstallationCredential.installation_id == installation.id)
+        )
+    )
+    missing = [app for app in apps if app not in has]
+    if missing:
+        raise NotConnected(missing)
+
+
+def delete_credential(session: Session, credential: Credential) -> None:
+    """Forget a credential; what runs with it is stopped."""
+    used_by = session.scalars(
+        sa.select(InstallationCredential.installation_id).where(InstallationCredential.credential_id == credential.id)
+    ).all()
+    stop_children(session, used_by)
+    session.execute(sa.update(Installation).where(Installation.id.in_(used_by)).values(is_enabled=False))
+    session.execute(sa.delete(InstallationCredential).where(InstallationCredential.credential_id == credential.id))
+    session.delete(credential)
+    session.flush()
+
+
+def delete_user(session: Session, user: User) -> None:
+    """Forget a user with links, credentials and installations; what is running stops. Events stay as they were told."""
+    deactivate_all(session, user)
+    session.execute(sa.delete(User).where(User.id == user.id).execution_options(synchronize_session=False))
+    session.expunge(user)

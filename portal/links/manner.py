@@ -1,0 +1,19 @@
+"""How a link is to be shown and done, as the vendor's page said it; read-only, kept with the link."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Manner(BaseModel):
+    """`operation`: install anew, edit what is installed (its versions stay), or update it to the newest versions."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    title: str = ""
+    is_hidden: bool = False
+    operation: Literal["install", "edit", "update"] = "install"
+    version_ids: tuple[str, ...] = ()
+    output_override: tuple[Any, ...] = ()
