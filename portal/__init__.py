@@ -16,9 +16,10 @@ HERE = Path(__file__).parent.parent
 def create_app(settings: Settings | None = None) -> Flask:
     """The portal as a WSGI application. Raises `MissingSetting` when it can't be set up as the settings say."""
     # Imported here, so that the sandbox shop and the webhook listener, which live below, stay light.
-    from flask import Flask
+    from apiflask import APIFlask
 
     from portal import assets, commands, logs, operations, web
+    from portal.api import init_api
     from portal.catalogue import load_catalogue
     from portal.db import Database
     from portal.http import Outbound, PrivateNetwork
@@ -32,10 +33,15 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     settings = settings or read_settings()
     logs.configure(settings)
-    app = Flask(
+    app = APIFlask(
         "portal",
+        title="Install portal",
+        version="1",
+        spec_path=None,
+        docs_path=None,
+        json_errors=False,
         template_folder=str(HERE / "templates"),
-        static_folder=None,
+        static_folder=None,  # type: ignore[arg-type]  # WhiteNoise serves the static files
         instance_path=str(settings.instance),
     )
     app.config["PORTAL_SETTINGS"] = settings
@@ -53,11 +59,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["database"] = Database(settings)
     commands.init_commands(app)
     web.init_web(app, settings)
-    # From the inside out: ready pages, headers for all that we answer, static files.
-    app.wsgi_app = FirstViews(app)  # type: ignore[method-assign]
-    app.wsgi_app = SecureHeaders(app.wsgi_app, settings)  # type: ignore[method-assign]
-    assets.init_assets(app, settings)
     operations.init_operations(app, settings)
     app.register_blueprint(install)
     app.register_blueprint(security)
+    # From the inside out: addresses as clients write them, ready pages, headers for all that we answer, static files.
+    init_api(app, settings)
+    app.wsgi_app = FirstViews(app)  # type: ignore[method-assign]
+    app.wsgi_app = SecureHeaders(app.wsgi_app, settings)  # type: ignore[method-assign]
+    assets.init_assets(app, settings)
     return app

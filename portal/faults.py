@@ -17,6 +17,10 @@ BROKEN = (
     "This is our mistake, not yours. What you had connected is kept, and your link still works: try again in a few "
     "minutes. If it happens again, tell the people who sent you the link this number: {reference}"
 )
+JSON = {
+    404: "There is nothing at this address. GET /openapi.json lists what there is.",
+    405: "This address can’t be called with this method. GET /openapi.json lists what there is.",
+}
 HTTP = {
     404: (
         "There is nothing here",

@@ -11,6 +11,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from portal.colour import require_colour
 
 
+def _require_rate(text: str) -> str:
+    from limits import parse
+
+    try:
+        parse(text)
+    except ValueError:
+        raise ValueError("must be a number and a time, such as `6000 per minute`") from None
+    return text
+
+
 class MissingSetting(Exception):
     """The portal can't start as it is set up; the text says what to set."""
 
@@ -60,6 +70,9 @@ class Settings(BaseSettings):
         None, description="Standard Webhooks secrets (`whsec_…`), separated by commas; every one signs."
     )
 
+    api_rate: Annotated[str, AfterValidator(_require_rate)] = Field(
+        "6000 per minute", description="How much one API key, user token or address may call, such as `100 per second`."
+    )
     per_host: int = Field(8, ge=1, description="Calls to one host at the same time, for all end users together.")
     in_all: int = Field(240, ge=1, le=256, description="Calls to all apps' hosts at the same time.")
     engine: bool = Field(True, description="Run the background engine in the web process; false with `flask worker`.")

@@ -22,8 +22,20 @@ class UnknownIntegration(Refusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"There is no integration “{name}”. `flask integration list` names them; "
+            f"There is no integration “{name}”. GET /integrations or `flask integration list` names them; "
             "`flask integration apply FILE` makes one."
+        )
+
+
+class SeveralIntegrations(Refusal):
+    """More than one integration has the app that was named."""
+
+    status = 409
+    title = "Which integration?"
+
+    def __init__(self, app: str) -> None:
+        super().__init__(
+            f"Several integrations have the app “{app}”: name one by its id. GET /integrations lists them."
         )
 
 
@@ -46,6 +58,19 @@ def find_integration(session: Session, name: str) -> Integration:
     if found is None:
         raise UnknownIntegration(name)
     return found
+
+
+def find_integration_or_app(session: Session, name: str) -> Integration:
+    """The same, or the only integration with this app. Raises `UnknownIntegration`, `SeveralIntegrations`."""
+    try:
+        return find_integration(session, name)
+    except UnknownIntegration:
+        found = [one for one in session.scalars(sa.select(Integration)) if name in one.apps]
+        if not found:
+            raise
+        if len(found) > 1:
+            raise SeveralIntegrations(name) from None
+        return found[0]
 
 
 def apply_declaration(

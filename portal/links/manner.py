@@ -17,3 +17,4 @@ class Manner(BaseModel):
     operation: Literal["install", "edit", "update"] = "install"
     version_ids: tuple[str, ...] = ()
     output_override: tuple[Any, ...] = ()
+    credential_ids: tuple[str, ...] = ()  # those that the vendor's own page has chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 import sqlalchemy as sa
-from flask import Flask, Response, abort, request
+from flask import Blueprint, Flask, Response, abort, request
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,11 +21,13 @@ from portal.settings import Settings
 def init_operations(app: Flask, settings: Settings) -> None:
     """Add /healthz, /readyz and /metrics."""
 
-    @app.get("/healthz")
+    pages = Blueprint("operations", __name__)
+
+    @pages.get("/healthz")
     def healthz() -> ResponseReturnValue:
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @pages.get("/readyz")
     def readyz() -> ResponseReturnValue:
         facts = {"database": False, "migrations": False, "engine": is_running() or not settings.engine}
         try:
@@ -38,7 +40,7 @@ def init_operations(app: Flask, settings: Settings) -> None:
         ready = all(facts.values())
         return {"status": "ready" if ready else "not ready", **facts}, 200 if ready else 503
 
-    @app.get("/metrics")
+    @pages.get("/metrics")
     def metrics() -> ResponseReturnValue:
         if not _may_read_metrics(settings):
             abort(404)
@@ -53,6 +55,8 @@ def init_operations(app: Flask, settings: Settings) -> None:
         for state in DeliveryState:
             deliveries.labels(state).set(known.get(state, 0))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    app.register_blueprint(pages)
 
 
 def _may_read_metrics(settings: Settings) -> bool:

@@ -78,8 +78,15 @@ def _too_large(_: RequestEntityTooLarge) -> ResponseReturnValue:
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
+    if _wants_json():
+        return {"message": faults.JSON.get(status, error.description)}, status
     title, text = faults.HTTP.get(status, faults.HTTP[404])
     return _fault_page(status, title, text)
+
+
+def _wants_json() -> bool:
+    # Programs say so; people's browsers ask for text/html first.
+    return request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
 
 
 def _defect(error: Exception) -> ResponseReturnValue:

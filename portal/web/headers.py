@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+
+from structlog.contextvars import bind_contextvars
 
 from portal.settings import Settings
 from portal.web.turns import TURN, Turn
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 NONCE = "portal.nonce"  # where a request's nonce stands in its WSGI environment
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # one that the caller gave is kept, if it can do no harm
 
 # What a view may set for itself; everything else of ours is the same for all.
 _OWN = "cache-control"
@@ -45,10 +50,14 @@ class SecureHeaders:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         nonce = environ[NONCE] = secrets.token_hex(16)
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        bind_contextvars(request_id=request_id)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
             names = {name.lower(): value for name, value in headers}
             headers = headers + self._fixed
+            headers.append(("X-Request-Id", request_id))
             if _OWN not in names:
                 headers.append(("Cache-Control", "no-store"))
             if names.get("content-type", "").startswith("text/html"):

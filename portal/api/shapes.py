@@ -1,0 +1,73 @@
+"""What the shapes of the API have in common. Each resource's own shapes stand beside its views."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic.alias_generators import to_camel
+
+# Any visible text; no control characters, which no database and no log should have to carry.
+_VISIBLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*$"
+
+Ref = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Text = Annotated[str, StringConstraints(max_length=255)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z", return_type=str),
+]
+
+
+def optional(description: str = "") -> Any:
+    """A field that is left out of the reply when there is nothing to say."""
+    return Field(default=None, description=description or None, exclude_if=lambda value: value is None)
+
+
+class Body(BaseModel):
+    """What a call sends. Names are camelCase on the wire; unknown ones are left alone, as the clients send some."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, strict=True, extra="ignore")
+
+
+class Query(BaseModel):
+    """What stands behind the question mark."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class Reply(BaseModel):
+    """What a call is answered."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class Problem(Reply):
+    """Every error: one sentence or two that say what happened and what to do."""
+
+    message: str
+
+
+class Message(Reply):
+    """A plain confirmation."""
+
+    message: str
+
+
+class Success(Reply):
+    """A plain confirmation."""
+
+    success: bool = True
+
+
+class UserQuery(Query):
+    """For whom; calls with a user token leave it out."""
+
+    user_id: Ref | None = None
+
+
+class PageQuery(Query):
+    """Which part of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    cursor: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
