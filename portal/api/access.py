@@ -38,6 +38,7 @@ class Unauthorized(Refusal):
 class UserMissing(Refusal):
     """A call with an API key has to say for which user it is."""
 
+    status = 404
     title = "Which user?"
 
     def message(self) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from flask import current_app
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from portal.api.access import own, the_user
 from portal.api.apps import the_app
 from portal.api.hooks import resource
-from portal.api.shapes import Body, Moment, Query, Ref, Reply, Success, UserQuery
+from portal.api.shapes import Body, Moment, Query, Ref, Reply, Success
 from portal.catalogue import App, FieldProblem, HostNotAllowed, clean
 from portal.clock import now
 from portal.credentials.rules import (
@@ -56,16 +56,36 @@ class Given(Body):
 class NewCredential(Body):
     """A credential to test and keep."""
 
-    user_id: Ref | None = None
+    user_id: Ref
     credential: Given
 
 
 class NewCredentialOf(Body):
     """The same, for the user of the path: `credential`, or `type` and `data` themselves."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["credential"], "properties": {"credential": {"type": "object"}}},
+                {"required": ["type", "data"]},
+            ]
+        }
+    )
+
     credential: Given | None = None
-    type: Ref | None = None
-    data: Annotated[dict[str, Any], Field(max_length=50)] | None = None
+    type: Ref = ""
+    data: Annotated[dict[str, Any], Field(max_length=50)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> NewCredentialOf:
+        if self.credential is None and not self.model_fields_set >= {"type", "data"}:
+            raise ValueError("send `credential`, or `type` and `data`")
+        return self
+
+    @property
+    def given(self) -> Given:
+        """What was sent, either way."""
+        return self.credential or Given(type=self.type, data=self.data)
 
 
 class CredentialMade(Reply):
@@ -75,9 +95,10 @@ class CredentialMade(Reply):
     credential_id: str
 
 
-class OAuthQuery(UserQuery):
-    """For which app; the clients send either name, and properties that are asked for on the page."""
+class OAuthQuery(Query):
+    """For whom, and which app: the clients send either name, and properties that are asked for on the page."""
 
+    user_id: Ref
     app: Ref | None = None
     credential_name: Ref | None = None
 
@@ -153,11 +174,10 @@ def create(json_data: NewCredential) -> CredentialMade:
 @credentials.output(CredentialMade)
 @credentials.doc(summary="Create a credential of a user", description="Tested at its provider first.")
 def create_of(user: str, json_data: NewCredentialOf) -> CredentialMade:
-    given = json_data.credential or Given(type=json_data.type or "", data=json_data.data or {})
-    return _keep(user, given)
+    return _keep(user, json_data.given)
 
 
-def _keep(user_name: str | None, given: Given) -> CredentialMade:
+def _keep(user_name: str, given: Given) -> CredentialMade:
     extensions = current_app.extensions
     with own() as session:
         user = the_user(session, user_name)
@@ -224,7 +244,7 @@ def connect_too(query_data: OAuthQuery) -> OAuthUrl:
     return _connection_page(query_data.user_id, query_data.app or query_data.credential_name or "")
 
 
-def _connection_page(user: str | None, app: str) -> OAuthUrl:
+def _connection_page(user: str, app: str) -> OAuthUrl:
     with own() as session:
         link, token = create_link(
             session,

@@ -142,13 +142,18 @@ def _refused(refusal: Refusal) -> Response:
 def _unreadable(error: HTTPError) -> Response:
     detail: dict[str, Any] = error.detail if isinstance(error.detail, dict) else {}
     said = [
-        f"`{name}`: {text}" if name != "_schema" else str(text)
+        f"`{place}`: {text}" if (place := _place(name)) else str(text).removeprefix("Value error, ")
         for fields in detail.values()
         if isinstance(fields, dict)
         for name, texts in fields.items()
         for text in texts
     ]
     return _say(error.status_code, f"Please mend what was sent. {'. '.join(said) or error.message}. See /docs.")
+
+
+def _place(name: str) -> str:
+    # pydantic names the branches of a union as well, in words that are its own.
+    return ".".join(part for part in name.split(".") if part.isidentifier() or part.isdigit()).removeprefix("_schema")
 
 
 def _http_error(error: HTTPException) -> Response:

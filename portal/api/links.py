@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from flask import current_app
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from sqlalchemy.orm import Session, joinedload
 
 from portal.api.access import own, the_user
@@ -29,6 +29,14 @@ Life = Annotated[
         description="`7d`, `12h`, `90m`, or seconds; at most a year. Seven days when left out.",
     ),
 ]
+
+
+def _whole(number: Any) -> Any:
+    # JSON knows one kind of number: 3600.0 is 3600.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Seconds = Annotated[Annotated[int, Field(ge=1, le=366 * 86400)], BeforeValidator(_whole)]
 Redirect = Annotated[
     str,
     Field(max_length=2000, pattern=r'^https?://[A-Za-z0-9.-]*[A-Za-z0-9](:[1-9][0-9]{0,3})?(/[^\s<>"\\\x00-\x1f]*)?$'),
@@ -63,7 +71,7 @@ class NewLink(Body):
 
     user_id: Ref
     integration_id: Ref
-    expires_in: Life | Annotated[int, Field(ge=1, le=366 * 86400)] = "7d"
+    expires_in: Life | Seconds = "7d"
     redirect_url: Redirect | None = None
     always_show_credentials: bool = True
     workflow_ids: list[Ref] | None = None

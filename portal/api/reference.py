@@ -53,6 +53,8 @@ def _complete(operation: dict[str, Any], method: str, *, is_open: bool) -> None:
     for status, text in _ERRORS.items():
         operation["responses"].setdefault(status, {"description": text, "content": problem})
     operation["security"] = [{"apiKey": []}] + ([{"userToken": []}] if is_open else [])
+    if "requestBody" in operation:
+        operation["requestBody"]["required"] = True
     if method == "post":
         operation["parameters"] = [
             *operation.get("parameters", []),

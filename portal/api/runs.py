@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from portal.api.access import own, the_user, user_if_named
 from portal.api.hooks import resource
-from portal.api.shapes import Body, Message, Moment, Query, Ref, Reply, UserQuery, optional
+from portal.api.shapes import Body, Message, Moment, Query, Ref, Reply, UserQuery, either, optional
 from portal.installations.changing import find_child
 from portal.refusals import Refusal
 from portal.workflows.rules import find_workflow
@@ -32,9 +32,11 @@ class NoRuntime(Refusal):
 class RunWorkflow(Body):
     """A workflow of a user, and the data that it starts with."""
 
+    model_config = either("workflowId", "workflowName")
+
     user_id: Ref
-    workflow_id: Ref | None = None
-    workflow_name: Ref | None = None
+    workflow_id: Ref = ""
+    workflow_name: Ref = ""
     data: dict[str, Any] | None = None
 
     @model_validator(mode="after")
@@ -130,7 +132,7 @@ class RerunQuery(Query):
 def run_workflow(json_data: RunWorkflow) -> Message:
     with own() as session:
         user = the_user(session, json_data.user_id)
-        find_child(session, user, find_workflow(session, json_data.workflow_id or json_data.workflow_name or ""))
+        find_child(session, user, find_workflow(session, json_data.workflow_id or json_data.workflow_name))
     raise NoRuntime
 
 

@@ -30,6 +30,11 @@ class Body(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, strict=True, extra="ignore")
 
 
+def either(*names: str) -> ConfigDict:
+    """Configuration of a body that has to have one of these fields."""
+    return ConfigDict(json_schema_extra={"anyOf": [{"required": [name]} for name in names]})
+
+
 class Query(BaseModel):
     """What stands behind the question mark."""
 

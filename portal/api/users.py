@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from flask import current_app
@@ -17,7 +17,7 @@ from portal.installations.changing import deactivate_all, delete_user
 from portal.installations.models import Installation
 from portal.refusals import Refusal
 from portal.users.models import User
-from portal.users.rules import create_user, create_users, update_user
+from portal.users.rules import VISIBLE, create_user, create_users, update_user
 from portal.users.token import write_user_token
 from portal.workflows.models import ChildWorkflow
 
@@ -26,24 +26,27 @@ users = resource("users", __name__, tag="Users")
 MOST_AT_ONCE = 1000
 
 
-class NewUser(Body):
-    """A user to make."""
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=VISIBLE)]
 
-    username: Annotated[str, Field(min_length=1, max_length=255, description="Most often an e-mail address; unique.")]
-    full_name: Annotated[str, Field(max_length=255)] | None = None
+
+class NewUser(Body):
+    """A user to make. The username is most often an e-mail address, and unique."""
+
+    username: Name
+    full_name: Name | Literal[""] | None = None
 
 
 class ChangedUser(Body):
     """What to change; what is left out stays."""
 
-    username: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    full_name: Annotated[str, Field(max_length=255)] | None = None
+    username: Name | None = None
+    full_name: Name | Literal[""] | None = None
 
 
 class NewUsers(Body):
     """Up to a thousand users; each one is looked at by itself, so that one that can't be made doesn't stop the rest."""
 
-    users: Annotated[list[dict[str, Any]], Field(max_length=MOST_AT_ONCE)]
+    users: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_AT_ONCE)]
 
 
 class UserMade(Reply):

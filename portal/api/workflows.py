@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from portal.api.access import open_to_users, own, the_user, user_if_named
 from portal.api.hooks import resource
-from portal.api.shapes import Body, Moment, Query, Ref, Reply, UserQuery, optional
+from portal.api.shapes import Body, Moment, Query, Ref, Reply, UserQuery, either, optional
 from portal.clock import now
 from portal.installations.changing import (
     activate_workflow,
@@ -121,9 +121,11 @@ class VersionList(Reply):
 class Which(Body):
     """Which workflow of which user: by `workflowId`, or by `workflowName`."""
 
+    model_config = either("workflowId", "workflowName")
+
     user_id: Ref | None = None
-    workflow_id: Ref | None = None
-    workflow_name: Ref | None = None
+    workflow_id: Ref = ""
+    workflow_name: Ref = ""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Which:
@@ -134,7 +136,13 @@ class Which(Body):
     @property
     def workflow(self) -> str:
         """The id or the name."""
-        return self.workflow_id or self.workflow_name or ""
+        return self.workflow_id or self.workflow_name
+
+
+class OfUser(Query):
+    """Whose copy."""
+
+    user_id: Ref
 
 
 class Activated(Reply):
@@ -329,12 +337,12 @@ def _copy(session: Session, which: Which) -> ChildWorkflow:
 
 
 @workflows.put("/workflows/<workflow>/upgrade")
-@workflows.input(UserQuery, location="query")
+@workflows.input(OfUser, location="query")
 @workflows.output(Upgraded)
 @workflows.doc(
     summary="Bring a user's copy to the newest version", responses={409: "The new version asks for new fields."}
 )
-def upgrade(workflow: str, query_data: UserQuery) -> Upgraded:
+def upgrade(workflow: str, query_data: OfUser) -> Upgraded:
     with own() as session:
         user = the_user(session, query_data.user_id)
         upgrade_child(session, find_child(session, user, find_workflow(session, workflow)))
@@ -342,10 +350,10 @@ def upgrade(workflow: str, query_data: UserQuery) -> Upgraded:
 
 
 @workflows.delete("/workflows/<workflow>")
-@workflows.input(UserQuery, location="query")
+@workflows.input(OfUser, location="query")
 @workflows.output(Deleted)
 @workflows.doc(summary="Remove a user's copy")
-def delete(workflow: str, query_data: UserQuery) -> Deleted:
+def delete(workflow: str, query_data: OfUser) -> Deleted:
     with own() as session:
         user = the_user(session, query_data.user_id)
         remove_workflow(session, find_child(session, user, find_workflow(session, workflow)), now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,6 +11,10 @@ from sqlalchemy.orm import Session
 
 from portal.refusals import Refusal
 from portal.users.models import User
+
+# No control characters, nothing that turns the direction of the text around it, no blank at either end.
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+VISIBLE = rf"^[^\s{_HIDDEN}]([^{_HIDDEN}]*[^\s{_HIDDEN}])?$"
 
 
 class UnknownUser(Refusal):
@@ -99,13 +104,13 @@ def update_user(session: Session, user: User, *, username: str | None, full_name
 
 def _username(given: str) -> str:
     username = given.strip()
-    if not 1 <= len(username) <= 255 or not username.isprintable():
+    if len(username) > 255 or not re.match(VISIBLE, username):
         raise BadUsername("A username has 1 to 255 visible characters; most often it is an e-mail address.")
     return username
 
 
 def _full_name(given: str | None) -> str | None:
     name = (given or "").strip()
-    if len(name) > 255 or not name.isprintable():
+    if name and (len(name) > 255 or not re.match(VISIBLE, name)):
         raise BadFullName("A full name has at most 255 visible characters.")
     return name or None
