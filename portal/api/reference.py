@@ -53,6 +53,14 @@ def _complete(operation: dict[str, Any], method: str, *, is_open: bool) -> None:
     for status, text in _ERRORS.items():
         operation["responses"].setdefault(status, {"description": text, "content": problem})
     operation["security"] = [{"apiKey": []}] + ([{"userToken": []}] if is_open else [])
+    for parameter in operation.get("parameters", []):
+        # A parameter that is left out is left out: an address has no null.
+        options = [option for option in parameter["schema"].pop("anyOf", []) if option.get("type") != "null"]
+        if len(options) == 1:
+            parameter["schema"] |= options[0]
+        elif options:
+            parameter["schema"]["anyOf"] = options
+        parameter["schema"].pop("default", None)
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
     if method == "post":
