@@ -19,7 +19,7 @@ help: ## list the targets
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(HTMX)
 	@touch $@
 
-.venv/ready-for-tests: .venv/ready tests/requirements.txt tests/install-tools
+.venv/ready-for-tests: .venv/ready tests/requirements.txt tests/install-tools tests/clients/package-lock.json tests/clients/requirements.txt
 	@echo "Installing what the tests need (once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@tests/install-tools
@@ -35,7 +35,7 @@ check: .venv/ready-for-tests ## lint, types, import rules (seconds)
 
 test: check ## every check and every test
 	@$(BIN)/python -m pytest -n 2 tests/rules tests/pages tests/faults
-	@$(BIN)/python -m pytest -n 2 tests/browser # apart: Playwright keeps an event loop that the engine won't run beside
+	@$(BIN)/python -m pytest -n 2 tests/browser tests/clients # apart: Playwright keeps an event loop that the engine won't run beside
 
 bench: .venv/ready-for-tests ## measure, and write the table build/bench.md
 	@$(BIN)/python -m benchmarks
@@ -45,7 +45,7 @@ screens: .venv/ready-for-tests ## pictures of every state of the page under buil
 
 lock: ## pin the newest versions of requirements.in and tests/requirements.in
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@for f in requirements tests/requirements; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links $$f.in -o $$f.txt; done
+	@for f in requirements tests/requirements tests/clients/requirements; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links $$f.in -o $$f.txt; done
 
 clean: ## remove what the other targets made, but not the data in instance/
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv tests/clients/.venv tests/clients/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
