@@ -19,6 +19,7 @@ from whitenoise import WhiteNoise
 from portal.colour import contrast, readable
 from portal.settings import MissingSetting, Settings
 
+EMBEDDING = ("embed.js", "embed.d.ts")  # for vendors' own pages
 SOURCES = Path(__file__).parent.parent / "static"
 _HASHED = re.compile(r"\.[0-9a-f]{12}\.(css|js)$")
 # The backgrounds that the accent is read on: --paper, --ground and --good-ground in portal.css.
@@ -62,6 +63,17 @@ def _write(folder: Path, stem: str, kind: str, data: bytes) -> str:
     return name
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file whose name is part of the contract, with its brotli twin; what is the same is left alone."""
+    data = source.read_bytes()
+    if target.exists() and target.read_bytes() == data:
+        return
+    for path, content in ((target.with_name(f"{target.name}.br"), brotli.compress(data)), (target, data)):
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_bytes(content)
+        os.replace(fresh, path)
+
+
 def init_assets(app: Flask, settings: Settings) -> None:
     """Build what is missing, and serve it below /static/ (and the vendor's own files below /branding/)."""
     folder, branding = settings.instance / "assets", settings.instance / "branding"
@@ -70,6 +82,8 @@ def init_assets(app: Flask, settings: Settings) -> None:
     script = _htmx() + b"\n" + (SOURCES / "portal.js").read_bytes()
     names = {"css": _write(folder, "portal", "css", css), "js": _write(folder, "portal", "js", script)}
     app.jinja_env.globals["assets"] = {kind: f"/static/{name}" for kind, name in names.items()}
+    for name in EMBEDDING:
+        _copy(SOURCES / name, folder / name)
     served = WhiteNoise(
         app.wsgi_app,
         root=str(folder),
@@ -85,6 +99,9 @@ def init_assets(app: Flask, settings: Settings) -> None:
 
 
 def _headers(headers: object, path: str, url: str) -> None:
+    is_public = url.rpartition("/")[2] in EMBEDDING
     headers["X-Content-Type-Options"] = "nosniff"  # type: ignore[index]
     headers["Content-Security-Policy"] = "default-src 'none'"  # type: ignore[index]
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"  # type: ignore[index]
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_public else "same-origin"  # type: ignore[index]
+    if is_public:
+        headers["Access-Control-Allow-Origin"] = "*"  # type: ignore[index]

@@ -89,8 +89,8 @@
       if (event.key === "Escape" && !event.defaultPrevented && !document.getElementById("close")?.hidden) close();
     });
     document.addEventListener("htmx:after:swap", look);
-    look();
     report("ready");
+    look();
     if (isOurs) {
       new ResizeObserver(() => report("height", { height: Math.ceil(document.documentElement.getBoundingClientRect().height) })).observe(document.body);
     }

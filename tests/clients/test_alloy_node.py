@@ -28,9 +28,7 @@ def test_users_are_made_identified_listed_changed_and_deleted(alloy_node):
     assert one in listed["data"]
     assert changed["fullName"] == again["fullName"] == "Ada Lovelace"
     assert deleted == {"success": True}
-    assert gone == Thrown(
-        "There is no user “node@shop.example”. Check the spelling, or make the user first."
-    )
+    assert gone == Thrown("There is no user “node@shop.example”. Check the spelling, or make the user first.")
 
 
 def test_a_link_is_generated_and_opens(alloy_node, vendor):

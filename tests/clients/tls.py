@@ -35,9 +35,7 @@ def certificate(folder: Path) -> Path:
     )
     path = folder / "tls.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return path
@@ -67,13 +65,12 @@ class TlsFront:
             threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
-        with suppress(OSError), plain:
-            with self._context.wrap_socket(plain, server_side=True) as client:
-                with socket.create_connection(("127.0.0.1", self._target)) as server:
-                    back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-                    back.start()
-                    _pump(client, server)
-                    back.join()
+        with suppress(OSError), plain, self._context.wrap_socket(plain, server_side=True) as client:
+            with socket.create_connection(("127.0.0.1", self._target)) as server:
+                back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+                back.start()
+                _pump(client, server)
+                back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
