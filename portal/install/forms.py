@@ -8,6 +8,7 @@ from typing import Any
 
 from wtforms import Field as FormField
 from wtforms import Form, PasswordField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 
 from portal.catalogue import App, Field, FieldProblem, clean
@@ -15,6 +16,11 @@ from portal.catalogue import App, Field, FieldProblem, clean
 _KINDS: dict[str, type[FormField]] = {"secret": PasswordField, "pem": TextAreaField, "select": SelectField}
 _TYPES = {"email": "email", "secret": "password"}
 _INPUT_MODES = {"url": "url", "host": "url", "email": "email", "number": "decimal"}
+
+
+def choices(options: Mapping[str, str]) -> list[SelectChoice]:
+    """What a list offers: nothing yet, then the options (value to text)."""
+    return [SelectChoice("", "Choose…"), *(SelectChoice(value, text) for value, text in options.items())]
 
 
 class CredentialForm(Form):
@@ -97,7 +103,7 @@ def form_class(app: App) -> type[CredentialForm]:
             "render_kw": _attributes(declaration),
         }
         if declaration.type == "select":
-            options |= {"choices": [("", "Choose…"), *declaration.options.items()], "validate_choice": False}
+            options |= {"choices": choices(declaration.options), "validate_choice": False}
         fields[declaration.name] = _KINDS.get(declaration.type, StringField)(**options)
     return type(f"{app.name.title()}Form", (CredentialForm,), fields)
 

@@ -12,6 +12,7 @@ from wtforms import BooleanField, Form, SelectField, StringField
 from wtforms import Field as FormField
 from wtforms.validators import ValidationError
 
+from portal.install.forms import choices
 from portal.installations.rules import current_installation, standing_children, versions_to_install
 from portal.links.models import Link
 from portal.workflows.fields import BadValue, ConfigurableField, clean_value, fields_of
@@ -90,8 +91,8 @@ def _form(
                 }
                 made[field.name] = BooleanField(**options)
             case "select":
-                choices = [("", "Choose…"), *((option, option) for option in field.options)]
-                made[field.name] = SelectField(**options, choices=choices, validate_choice=False)
+                listed = choices({option: option for option in field.options})
+                made[field.name] = SelectField(**options, choices=listed, validate_choice=False)
             case "number":
                 made[field.name] = StringField(**options, render_kw={"inputmode": "decimal", "autocomplete": "off"})
             case _:

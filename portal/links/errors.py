@@ -94,6 +94,7 @@ class TooManyTries(Refusal):
 class NotItsWorkflow(Refusal):
     """A link was asked for workflows that the integration doesn't have."""
 
+    status = 404
     title = "No such workflow"
 
 
@@ -103,6 +104,16 @@ class BadLinkOption(Refusal):
     title = "This link can’t be made"
 
 
+class NoSuchField(Refusal):
+    """A value was given for a field that nothing has."""
+
+    status = 404
+    title = "No such field"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"“{name}” can’t be pre-filled: nothing that is asked for has a field of this name.")
+
+
 class NoSuchLink(Refusal):
     """The vendor's side named a link by an id that none has."""
 
@@ -110,4 +121,4 @@ class NoSuchLink(Refusal):
     title = "No such link"
 
     def __init__(self, link_id: str) -> None:
-        super().__init__(f"There is no link “{link_id}”. `flask link list` shows them.")
+        super().__init__(f"There is no link “{link_id}”. GET /links or `flask link list` shows them.")

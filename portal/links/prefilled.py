@@ -7,7 +7,7 @@ from typing import Any
 
 from portal.catalogue import Catalogue, FieldProblem, clean
 from portal.integrations.models import Integration
-from portal.links.errors import BadLinkOption
+from portal.links.errors import BadLinkOption, NoSuchField
 from portal.workflows.fields import LONGEST_VALUE
 
 Prefilled = dict[str, dict[str, str]]
@@ -29,7 +29,7 @@ def read_prefilled(catalogue: Catalogue, integration: Integration | None, apps: 
             if owner in ("", *place[:2])
         ]
         if not places:
-            raise BadLinkOption(f"“{name}” can’t be pre-filled: nothing that is asked for has a field of this name.")
+            raise NoSuchField(name)
         for key, _ in places:
             found.setdefault(key, {})[name] = text
     return found

@@ -191,7 +191,8 @@ def vendor_page(outside: Browser, vendor: Vendor, bundle: str) -> Iterator[Vendo
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    html = f"<!doctype html><title>Vendor</title><h1>Vendor</h1><script>window.noted = []; window.note = (o) => noted.push(o)</script><script>{bundle}</script>"
+    notes = "<script>window.noted = []; window.note = (told) => noted.push(told)</script>"
+    html = f"<!doctype html><title>Vendor</title><h1>Vendor</h1>{notes}<script>{bundle}</script>"
     page.route("https://vendor.example/", lambda route: route.fulfill(body=html, content_type="text/html"))
     page.goto("https://vendor.example/")
     yield VendorPage(page, vendor)

@@ -77,7 +77,8 @@ result = dict(
     flow=sdk.find_a_workflow(user, workflow).object.data.installed,
     types=[t.name for t in sdk.get_credential_metadata().object.data],
     mine=[c.type for c in sdk.list_user_credentials(user).object.data],
-    off=sdk.deactivate_a_workflow(o.DeactivateAWorkflowRequestBody(user_id=user, workflow_id=workflow)).object.activated,
+    off=sdk.deactivate_a_workflow(
+        o.DeactivateAWorkflowRequestBody(user_id=user, workflow_id=workflow)).object.activated,
     on=sdk.activate_a_workflow(o.ActivateAWorkflowRequestBody(user_id=user, workflow_id=workflow)).object.activated,
     upgraded=sdk.upgrade_workflow(workflow, user).object.upgraded,
     oauth=sdk.generate_oauth_link(user, "magento").object.oauth_url,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -65,12 +65,14 @@ class TlsFront:
             threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
-        with suppress(OSError), plain, self._context.wrap_socket(plain, server_side=True) as client:
-            with socket.create_connection(("127.0.0.1", self._target)) as server:
-                back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-                back.start()
-                _pump(client, server)
-                back.join()
+        with ExitStack() as stack:
+            stack.enter_context(suppress(OSError))
+            client = stack.enter_context(self._context.wrap_socket(plain, server_side=True))
+            server = stack.enter_context(socket.create_connection(("127.0.0.1", self._target)))
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
+from tests.backend import *  # noqa: F403 - fixtures
 from tests.install_page import InstallPage
 from tests.stage import Made
 
