@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import measures
+from benchmarks.api import api
 from benchmarks.stage import HERE
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="portal-bench-") as folder:
         lines = ["| what | measured | wanted | |", "| --- | --- | --- | --- |"]
         print("\n".join(lines), flush=True)
-        chosen = [measure for measure in measures.ALL if not sys.argv[1:] or measure.__name__ in sys.argv[1:]]
+        chosen = [measure for measure in [*measures.ALL, api] if not sys.argv[1:] or measure.__name__ in sys.argv[1:]]
         for measure in chosen:
             for row in measure(Path(folder)):
                 lines.append(f"| {row.what} | {row.measured} | {row.wanted} | {'ok' if row.is_met else 'MISSED'} |")

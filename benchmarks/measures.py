@@ -89,11 +89,11 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, *, is_worker_apart: bool = False) -> Iterator[Stage]:
+def stage(folder: Path, *, is_worker_apart: bool = False, **more: str) -> Iterator[Stage]:
     """Everything up and running, in an empty data folder; the engine in the server or in a worker of its own."""
     instance = Path(folder) / f"instance-{time.monotonic_ns()}"
     port, shop_port, endpoint = free_port(), free_port(), Endpoint()
-    env = portal_environment(instance, port, endpoint.url, PORTAL_DEMO="1")
+    env = portal_environment(instance, port, endpoint.url, PORTAL_DEMO="1", **more)
     env["PORTAL_ENGINE"] = "false" if is_worker_apart else "true"
     shop = python("portal.sandbox", "--instance", str(instance), "--port", str(shop_port))
     with ExitStack() as children:

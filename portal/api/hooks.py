@@ -110,7 +110,7 @@ def _end(response: Response) -> Response:
                 give_back(session, g.claim)
     if "allowance" in g:
         response.headers.update(g.allowance.headers)
-    if _open_methods():
+    if is_open_to_users(request.endpoint) or "Access-Control-Allow-Methods" in response.headers:
         response.headers["Access-Control-Allow-Origin"] = "*"
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -58,6 +58,12 @@ def create_api_key(session: Session, name: str, *, environment: Environment, now
     return row, key
 
 
+# Built once: it is on the way of every call.
+_RECOGNISE = sa.select(ApiKey.id, ApiKey.environment, ApiKey.prefix, ApiKey.last_used_at).where(
+    ApiKey.key_hash == sa.bindparam("hash"), ApiKey.revoked_at.is_(None)
+)
+
+
 @dataclass(frozen=True)
 class KnownKey:
     """What a call needs to know of the key that it came with."""
@@ -70,10 +76,7 @@ class KnownKey:
 
 def recognise(connection: sa.Connection, key: str) -> KnownKey | None:
     """The key, when it may be used; None for every other text."""
-    statement = sa.select(ApiKey.id, ApiKey.environment, ApiKey.prefix, ApiKey.last_used_at).where(
-        ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None)
-    )
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_RECOGNISE, {"hash": _hash(key)}).one_or_none()
     return KnownKey(*row) if row else None
 
 

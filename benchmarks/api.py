@@ -1,0 +1,115 @@
+"""The management API's measures: links a second, a batch of users, and a page of users in a small and a large table."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from benchmarks.client import get, load
+from benchmarks.measures import HERE, Row, Stage, stage
+
+MANY, FEW = 1_000_000, 1_000
+RATE = {"PORTAL_API_RATE": "1000000 per second"}
+
+
+def api(folder: Path) -> Iterator[Row]:
+    """Links, batches and pages."""
+    with stage(folder, **RATE) as portal:
+        key = _key(portal)
+        yield _links(portal, key)
+        yield _batch(portal, key)
+    with stage(folder, is_worker_apart=True, **RATE) as portal:
+        yield _pages(portal, _key(portal))
+
+
+def _key(portal: Stage) -> str:
+    flask = str(Path(sys.executable).with_name("flask"))
+    made = subprocess.run(
+        [flask, "api-key", "create", "bench"], env=portal.env, cwd=HERE, capture_output=True, text=True
+    )
+    return made.stdout.strip()
+
+
+def _call(portal: Stage, key: str, method: str, path: str, body: object = None) -> dict[str, object]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{portal.port}{path}",
+        method=method,
+        data=json.dumps(body).encode() if body is not None else None,
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        told: dict[str, object] = json.load(answer)
+        return told
+
+
+def _get(path: str, key: str) -> bytes:
+    return get(path, "127.0.0.1", headers=f"Authorization: Bearer {key}\r\n")
+
+
+def _links(portal: Stage, key: str) -> Row:
+    integration = portal.links(1)[0]["integrationId"]
+    users = [_call(portal, key, "POST", "/users", {"username": f"user{n}"})["userId"] for n in range(8)]
+    requests = [_get(f"/2024-03/users/{user}/integrations/{integration}/install-url", key) for user in users]
+    load(portal.port, requests, connections=8, seconds=0.5)
+    rates = [load(portal.port, requests, connections=8, seconds=2).rate for _ in range(3)]
+    rate = statistics.median(rates)
+    return Row("GET …/install-url, all in one process as under make run", f"{rate:.0f}/s", "≥ 300/s", rate >= 300)
+
+
+def _batch(portal: Stage, key: str) -> Row:
+    times = []
+    for turn in range(3):
+        users = [{"username": f"{turn}-{n}@bench.example", "fullName": f"User {n}"} for n in range(1000)]
+        start = time.perf_counter()
+        _call(portal, key, "POST", "/users/batch", {"users": users})
+        times.append(time.perf_counter() - start)
+    took = statistics.median(times)
+    return Row("POST /users/batch of 1000", f"{1000 * took:.0f} ms", "< 1000 ms", took < 1)
+
+
+def _pages(portal: Stage, key: str) -> Row:
+    """The middle page, by its cursor, with a thousand users and then with a million."""
+    few = _page_times(portal, key, _cursor(portal, FEW))
+    many = _page_times(portal, key, _cursor(portal, MANY))
+    ratio = statistics.median(many) / statistics.median(few)
+    measured = f"{ratio:.2f} times ({1000 * statistics.median(many):.2f} ms)"
+    return Row(
+        "GET /users, a page of 100 amid 1 million users against 1 thousand", measured, "≤ 1.2 times", ratio <= 1.2
+    )
+
+
+def _cursor(portal: Stage, count: int) -> str:
+    """Fill the table up to `count` users; the cursor of a page in its middle."""
+    engine = sa.create_engine(f"sqlite:///{portal.instance / 'portal.sqlite3'}")
+    with engine.begin() as connection:
+        has = connection.scalar(sa.text("SELECT count(*) FROM users")) or 0
+        connection.execute(
+            sa.text(
+                """
+                WITH RECURSIVE n(i) AS (SELECT :has UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count)
+                INSERT INTO users (id, environment, username, created_at)
+                SELECT lower(hex(randomblob(12))), 'production', 'bulk' || i || '@bench.example',
+                       strftime('%Y-%m-%d %H:%M:%f', '2026-01-01', '+' || i || ' seconds') || '000' FROM n
+                """
+            ),
+            {"has": has, "count": count},
+        )
+        middle = "SELECT created_at, id FROM users WHERE environment = 'production' ORDER BY 1, 2 LIMIT 1 OFFSET :at"
+        at, row_id = connection.execute(sa.text(middle), {"at": count // 2}).one()
+    engine.dispose()
+    return urlsafe_b64encode(json.dumps([f"{at.replace(' ', 'T')}+00:00", row_id]).encode()).decode().rstrip("=")
+
+
+def _page_times(portal: Stage, key: str, cursor: str) -> list[float]:
+    request = [_get(f"/users?limit=100&cursor={cursor}", key)]
+    load(portal.port, request, connections=1, seconds=0.3)
+    return list(load(portal.port, request, connections=1, seconds=2).latencies)
