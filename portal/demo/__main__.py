@@ -1,18 +1,21 @@
 """`python -m portal.demo`, which is `make run`: the portal, the sandbox shop and a webhook listener on three ports.
 
-It only starts, watches and ends these; it imports nothing heavy.
+It serves the two small ones itself, and starts, watches and ends the portal; it imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+from portal.events.listener import Listener
+from portal.sandbox.shop import Shop
 from portal.sandbox.store import read_token
 
 PATIENCE = 4.0  # seconds that the others get to end by themselves
@@ -32,14 +35,23 @@ def environment(port: int) -> dict[str, str]:
     return {**defaults, **os.environ, "PORT": str(port), "PORTAL_DEMO": "1"}
 
 
-def commands(port: int, settings: dict[str, str]) -> list[list[str]]:
-    """What to start: the shop, the listener where the demo's own endpoint is used, and the portal."""
-    python, instance = [sys.executable, "-m"], settings["PORTAL_INSTANCE"]
-    started = [[*python, "portal.sandbox", "--instance", instance, "--port", str(port + 1)]]
+def neighbours(port: int, settings: dict[str, str]) -> list[ThreadingHTTPServer]:
+    """The shop, and the listener where the demo's own endpoint is used; they are light, and live in this process."""
+    instance = Path(settings["PORTAL_INSTANCE"])
+    servers: list[ThreadingHTTPServer] = []
     urls = (settings["PORTAL_INSTALLATION_WEBHOOK_URL"], settings["PORTAL_DEMO_INGEST_URL"])
-    if any(url.startswith(f"http://127.0.0.1:{port + 2}/") for url in urls):
-        started.append([*python, "portal.events.listener", "--instance", instance, "--port", str(port + 2)])
-    return [*started, [*python, "portal.server"]]
+    wants_listener = any(url.startswith(f"http://127.0.0.1:{port + 2}/") for url in urls)
+    number = port + 1
+    try:
+        servers.append(Shop(instance, number))
+        if wants_listener:
+            number = port + 2
+            servers.append(Listener(instance, number))
+    except OSError as error:
+        sys.exit(f"The demo can't use port {number}: {error.strerror}. Choose another with PORT=.")
+    for server in servers:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+    return servers
 
 
 def main() -> None:
@@ -55,29 +67,29 @@ def main() -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    children = [subprocess.Popen(command, env=settings, start_new_session=True) for command in commands(port, settings)]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the listener prints comes from anywhere
+    neighbours(port, settings)
+    portal = subprocess.Popen([sys.executable, "-m", "portal.server"], env=settings, start_new_session=True)
     while not ended.wait(0.2):
-        if any(child.poll() is not None for child in children):
-            print("A part of the portal has ended, so the rest ends too. What it said stands above.", file=sys.stderr)
+        if portal.poll() is not None:
+            print("The portal has ended, so the rest ends too. What it said stands above.", file=sys.stderr)
             break
-    end(children)
+    end(portal)
     sys.exit(0 if ended.is_set() else 1)
 
 
-def end(children: list[subprocess.Popen[bytes]]) -> None:
-    """End the children, each with all that it started: kindly first, then for good."""
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End the child with all that it started: kindly first, then for good."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for child in children:
-            try:
-                os.killpg(child.pid, number)
-            except ProcessLookupError:
-                continue
-        deadline = time.monotonic() + PATIENCE
-        for child in children:
-            try:
-                child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                break
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            child.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 if __name__ == "__main__":

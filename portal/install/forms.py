@@ -8,7 +8,7 @@ from typing import Any
 
 from wtforms import Field as FormField
 from wtforms import Form, PasswordField, SelectField, StringField, TextAreaField
-from wtforms.fields.choices import SelectChoice
+from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined]  # newer than its type stubs
 from wtforms.validators import ValidationError
 
 from portal.catalogue import App, Field, FieldProblem, clean
