@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.security.pages import security
     from portal.settings import read_settings
     from portal.web.headers import SecureHeaders
+    from portal.web.limits import Limiter
 
     settings = settings or read_settings()
     logs.configure(settings)
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
     )
     app.extensions["database"] = Database(settings)
+    app.extensions["limiter"] = Limiter(settings.api_rate)
     commands.init_commands(app)
     web.init_web(app, settings)
     operations.init_operations(app, settings)

@@ -2,4 +2,5 @@
 
 import portal.credentials.durable
 import portal.events.durable
-import portal.idempotency.durable  # noqa: F401 - importing is what declares the workflows
+import portal.idempotency.durable
+import portal.links.durable  # noqa: F401 - importing is what declares the workflows

@@ -16,7 +16,6 @@ def init_api(app: APIFlask, settings: Settings) -> None:
     from portal.api.credentials import credentials
     from portal.api.events import events
     from portal.api.installations import installations
-    from portal.api.limits import Limiter
     from portal.api.links import links
     from portal.api.paths import Paths
     from portal.api.reference import describe_api, reference
@@ -36,7 +35,6 @@ def init_api(app: APIFlask, settings: Settings) -> None:
         AUTO_OPERATION_ID=True,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["api_limiter"] = Limiter(settings.api_rate)
     for resource in (users, links, workflows, installations, credentials, apps, runs, events):
         app.register_blueprint(resource)
     app.register_blueprint(icons)

@@ -16,11 +16,11 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from portal import faults
 from portal.api.access import TOKEN_HEADER, identify, is_open_to_users, own
-from portal.api.limits import Limiter, TooManyCalls
 from portal.clock import now
 from portal.idempotency.rules import Answer, StillUnderWay, claim, fingerprint, give_back, keep_answer
 from portal.keys.ring import KeyRing
 from portal.refusals import Refusal
+from portal.web.limits import Limiter, TooManyCalls
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ def _begin() -> ResponseReturnValue | None:
     g.began = time.monotonic()
     if request.method == "OPTIONS":
         return _preflight()
-    limiter: Limiter = current_app.extensions["api_limiter"]
+    limiter: Limiter = current_app.extensions["limiter"]
     try:
         g.caller = identify()
     except Refusal:

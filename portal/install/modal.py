@@ -28,6 +28,7 @@ from portal.links.prefilled import read_prefilled
 from portal.links.rules import create_link
 from portal.users.rules import UnknownUser, find_user
 from portal.users.token import TokenUser, UserTokenUnknown, read_user_token
+from portal.web.limits import Limiter
 from portal.workflows.rules import find_workflow
 
 LONGEST_TITLE = 120
@@ -73,7 +74,10 @@ def open_connection() -> ResponseReturnValue:
 def _who() -> TokenUser:
     keys: KeyRing = current_app.extensions["keys"]
     g.is_hidden = _is_true("hide")
-    return read_user_token(keys.link_keys, request.args.get("token", ""))
+    who = read_user_token(keys.link_keys, request.args.get("token", ""))
+    limiter: Limiter = current_app.extensions["limiter"]
+    limiter.require(f"user {who.user_id}")  # each window is a row
+    return who
 
 
 def _is_true(name: str) -> bool:

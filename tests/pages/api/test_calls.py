@@ -207,9 +207,9 @@ def test_a_key_that_can_not_be_is_refused(backend, key):
 
 
 def test_what_is_left_is_told_and_too_much_is_refused(backend, app):
-    from portal.api.limits import Limiter
+    from portal.web.limits import Limiter
 
-    app.extensions["api_limiter"] = Limiter("3 per hour")
+    app.extensions["limiter"] = Limiter("3 per hour")
     told = [backend.call("GET", "/users").headers["RateLimit-Remaining"] for _ in range(3)]
     assert told == ["2", "1", "0"]
     refused = backend.call("GET", "/users")

@@ -49,6 +49,28 @@ def test_a_link_is_printed_alone_in_the_documented_form(flask):
     assert short["state"] == "created"
 
 
+def test_an_api_key_is_printed_once_listed_by_its_beginning_and_revoked(flask, app):
+    key = flask("api-key", "create", "billing server", "--environment", "development").stdout.strip()
+    assert re.fullmatch(r"portal_dev_[\w-]{43}", key)
+    assert flask("api-key", "create", "shop").stdout.startswith("portal_live_")
+    listed = flask("api-key", "list", "--json").stdout
+    assert key not in listed
+    (one,) = [one for one in json.loads(listed) if one["name"] == "billing server"]
+    assert (one["environment"], one["lastUsedAt"], one["revokedAt"]) == ("development", None, None)
+    assert key.startswith(one["prefix"])
+    with app.app_context(), transaction() as session:
+        dump = "\n".join(session.connection().connection.driver_connection.iterdump())
+    assert key not in dump
+    call = {"headers": {"Authorization": f"Bearer {key}"}}
+    assert app.test_client().get("/users", **call).status_code == 200
+    assert "is revoked" in flask("api-key", "revoke", one["prefix"]).stdout
+    assert app.test_client().get("/users", **call).status_code == 401
+    made = document(flask("api-key", "create", "scripts", "--json"))
+    assert set(made) == {"apiKey", "apiKeyId", "name", "environment"}
+    assert flask("api-key", "revoke", "nothing").exit_code == 1
+    assert "visible characters" in flask("api-key", "create", " ").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

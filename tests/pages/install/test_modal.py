@@ -9,8 +9,11 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 
+from portal.clock import now
 from portal.db import transaction
+from portal.links.durable import forget_unused_windows
 from portal.links.models import Link, LinkOrigin
+from portal.web.limits import Limiter
 from portal.workflows.models import ChildWorkflow
 from tests.backend import WITH_FIELDS
 from tests.install_page import InstallPage, View, assert_page_holds_its_promises
@@ -253,6 +256,32 @@ def test_a_window_of_one_environment_opens_nothing_of_the_other(modal, integrati
     stranger = other.post("/users", {"username": "ada@shop.example"})["userId"]
     page = modal(integrationId=integration, token=other.get(f"/users/{stranger}/token")["token"])
     assert "Connected as" not in page.view.text
+
+
+def test_windows_can_not_be_opened_without_end(modal, integration, app, backend, user):
+    token = backend.get(f"/users/{user}/token")["token"]
+    app.extensions["limiter"] = Limiter("2 per hour")
+    modal(integrationId=integration, token=token)
+    modal(integrationId=integration, token=token)
+    assert modal(integrationId=integration, token=token, status=429).view.heading == "Too many calls"
+
+
+def test_windows_that_nobody_used_are_forgotten_and_links_are_not(modal, integration, app, make_link, shop_credential):
+    shop_credential()
+    modal(integrationId=integration)
+    modal(integrationId=integration).finish()
+    make_link()
+    forget_unused_windows_in(app)
+    assert len(rows(app, Link)) == 3
+    with app.app_context(), transaction() as session:
+        session.execute(sa.update(Link).values(expires_at=now() - timedelta(days=2)))
+    forget_unused_windows_in(app)
+    assert sorted((one.origin, bool(one.finished_at)) for one in rows(app, Link)) == [("link", False), ("modal", True)]
+
+
+def forget_unused_windows_in(app):
+    with app.app_context():
+        forget_unused_windows()
 
 
 def test_opening_windows_leaves_no_links_for_the_vendor_to_see(modal, integration, backend):

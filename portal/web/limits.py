@@ -54,6 +54,12 @@ class Limiter:
         self._rate: RateLimitItem = parse(rate)
         self._counter = FixedWindowRateLimiter(MemoryStorage())
 
+    def require(self, caller: str) -> None:
+        """Count one call of `caller`. Raises `TooManyCalls`."""
+        allowance, may = self.hit(caller)
+        if not may:
+            raise TooManyCalls(allowance)
+
     def hit(self, caller: str) -> tuple[Allowance, bool]:
         """Count one call of `caller`: what is left, and whether this one may still go on."""
         may = self._counter.hit(self._rate, caller)
