@@ -6,6 +6,7 @@ import io
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -425,3 +426,14 @@ def test_icons_are_pictures(backend):
     assert icon.content_type.startswith("image/svg+xml")
     assert icon.text.startswith("<svg xmlns=")
     assert backend.app.test_client().get("/icons/nothing.svg").status_code == 404
+
+
+def test_the_documented_body_of_a_link_is_taken(backend, user, integration):
+    """docs/api.md shows every option; only the workflow's id is its own."""
+    page = (Path(__file__).parents[3] / "docs/api.md").read_text()
+    body = json.loads(re.search(r"```json\n(.*?)```", page, re.S)[1])
+    body["workflowIds"] = [backend.get("/workflows")["data"][0]["workflowId"]]
+    made = backend.post("/links", body)
+    assert backend.get(f"/links/{made['linkId']}")["data"]["workflowIds"] == body["workflowIds"]
+    schemas = backend.app.test_client().get("/openapi.json").json["components"]["schemas"]
+    assert set(body) == set(schemas["NewLink"]["properties"])
