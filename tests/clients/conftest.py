@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
-from tests.browser.conftest import Running, portal  # noqa: F401 - a fixture
+from tests.browser.conftest import Running, driver, portal  # noqa: F401 - fixtures
 from tests.chromium import find_chromium
 from tests.clients.tls import HOSTS, TlsFront
 
@@ -121,16 +121,15 @@ def front(portal: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def outside(front: TlsFront) -> Iterator[Browser]:
+def outside(front: TlsFront, driver: Playwright) -> Iterator[Browser]:  # noqa: F811
     """A Chromium for which the clients' hosts are the portal."""
     rules = ",".join(f"MAP {host} 127.0.0.1:{front.port}" for host in HOSTS)
     # The vendor's page is made up, so Chromium takes this machine for a private network behind the internet.
     lets_us = "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"
     flags = ["--no-sandbox", f"--host-resolver-rules={rules}", "--ignore-certificate-errors", lets_us]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
-        yield browser
-        browser.close()
+    browser = driver.chromium.launch(executable_path=find_chromium(), args=flags)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")
