@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-import portal.durable  # noqa: F401 - declares the durable work
 from portal import create_app
+from portal import durable as _durable  # noqa: F401 - declares the durable work
 from portal.background import migrate
 from portal.clock import now
 from portal.db import engine, transaction
@@ -29,6 +29,7 @@ from portal.sandbox.shop import Shop
 from portal.settings import read_settings
 from portal.users.models import User
 from portal.users.rules import create_user
+from tests.running import driver, portal  # noqa: F401 - fixtures
 from tests.stage import Made, MakeLink, Provider
 
 BASE = "http://portal.example"

@@ -18,9 +18,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
-from tests.browser.conftest import Running, driver, portal  # noqa: F401 - fixtures
 from tests.chromium import find_chromium
 from tests.clients.tls import HOSTS, TlsFront
+from tests.running import Running
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")
@@ -79,7 +79,7 @@ class Vendor:
 
 
 @pytest.fixture(scope="session")
-def vendor(portal: Running) -> Vendor:  # noqa: F811
+def vendor(portal: Running) -> Vendor:
     """The vendor with a key of the production environment."""
     return Vendor(portal, portal.flask("api-key", "create", "client tests", "--environment", "production"))
 
@@ -113,7 +113,7 @@ class Thrown:
 
 
 @pytest.fixture(scope="session")
-def front(portal: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsFront]:  # noqa: F811
+def front(portal: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsFront]:
     """TLS before the portal."""
     made = TlsFront(tmp_path_factory.mktemp("tls"), urlsplit(portal.base).port or 0)
     yield made
@@ -121,7 +121,7 @@ def front(portal: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def outside(front: TlsFront, driver: Playwright) -> Iterator[Browser]:  # noqa: F811
+def outside(front: TlsFront, driver: Playwright) -> Iterator[Browser]:
     """A Chromium for which the clients' hosts are the portal."""
     rules = ",".join(f"MAP {host} 127.0.0.1:{front.port}" for host in HOSTS)
     # The vendor's page is made up, so Chromium takes this machine for a private network behind the internet.

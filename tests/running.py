@@ -1,0 +1,96 @@
+"""Everything that `make run` starts, in processes of its own, and Playwright: what stories in a browser stand on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Playwright, sync_playwright
+
+from tests.stage import free_port, wait_until
+
+HERE = Path(__file__).parent.parent
+
+
+@dataclass
+class Running:
+    """`make run` as it stands: its addresses, its output, its data folder."""
+
+    base: str
+    shop: str
+    token: str
+    first_link: str
+    log: Path
+    env: dict[str, str]
+
+    def flask(self, *arguments: str) -> str:
+        """Run a command of the portal's; its output."""
+        command = [str(Path(sys.executable).with_name("flask")), *arguments]
+        return subprocess.run(
+            command, cwd=HERE, env=self.env, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def link(self, username: str, *options: str) -> str:
+        """A new link for a user of that name."""
+        integration = "Magento: stream new orders"
+        return self.flask("link", "create", "--integration", integration, "--user", username, "--create-user", *options)
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Everything that `make run` starts, in a data folder of its own."""
+    folder = tmp_path_factory.mktemp("run")
+    port = free_port()
+    env = {
+        **os.environ,
+        "PORT": str(port),
+        "PORTAL_INSTANCE": str(folder / "instance"),
+        "PORTAL_BASE_URL": f"http://127.0.0.1:{port}",
+        "PORTAL_VENDOR_NAME": "Acme Analytics",
+        "PORTAL_SUPPORT_URL": "https://help.example/",
+    }
+    log = folder / "log"
+    with log.open("w") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "portal.demo"],
+            cwd=HERE,
+            env=env,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: "Install link: " in log.read_text() or child.poll() is not None, seconds=60)
+        text = log.read_text()
+        assert child.poll() is None, text
+
+        def said(name: str) -> str:
+            found = re.search(rf"^{name}: (\S+)$", text, re.M)
+            assert found, text
+            return found[1]
+
+        yield Running(
+            f"http://127.0.0.1:{port}",
+            said("Sandbox shop"),
+            said("Sandbox access token"),
+            said("Install link"),
+            log,
+            env,
+        )
+    finally:
+        os.killpg(child.pid, signal.SIGTERM)
+        child.wait(10)
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Playwright]:
+    """Playwright itself; a process can have it once."""
+    with sync_playwright() as playwright:
+        yield playwright
