@@ -21,6 +21,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal import assets, commands, logs, operations, web
     from portal.api import init_api
     from portal.catalogue import load_catalogue
+    from portal.dashboard.pages import dashboard
     from portal.db import Database
     from portal.http import Outbound, PrivateNetwork
     from portal.install import modal  # noqa: F401 - adds its pages to the blueprint
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     operations.init_operations(app, settings)
     app.register_blueprint(install)
     app.register_blueprint(security)
+    app.register_blueprint(dashboard)
     # From the inside out: addresses as clients write them, ready pages, headers for all that we answer, static files.
     init_api(app, settings)
     app.wsgi_app = FirstViews(app)  # type: ignore[method-assign]

@@ -81,6 +81,10 @@ def init_assets(app: Flask, settings: Settings) -> None:
     css = _squeeze((SOURCES / "portal.css").read_text("utf-8") + accent_css(settings.accent)).encode()
     script = _htmx() + b"\n" + (SOURCES / "portal.js").read_bytes()
     names = {"css": _write(folder, "portal", "css", css), "js": _write(folder, "portal", "js", script)}
+    # The dashboard gets all of it in one file of each kind, so that a page needs three requests.
+    more = _squeeze((SOURCES / "dashboard.css").read_text("utf-8")).encode()
+    names["dashboard_css"] = _write(folder, "dashboard", "css", css + more)
+    names["dashboard_js"] = _write(folder, "dashboard", "js", script + b"\n" + (SOURCES / "dashboard.js").read_bytes())
     app.jinja_env.globals["assets"] = {kind: f"/static/{name}" for kind, name in names.items()}
     for name in EMBEDDING:
         _copy(SOURCES / name, folder / name)

@@ -23,7 +23,7 @@ def _start() -> Flask:
     if os.environ.get("PORTAL_DEMO"):
         from portal.demo.seed import announce, seed
 
-        announce(seed(app))
+        announce(*seed(app))
     if settings.engine:
         launch(app, settings)
         # Before the interpreter takes the threads away that the engine still uses.

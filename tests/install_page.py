@@ -139,7 +139,7 @@ def assert_page_holds_its_promises(view: View) -> None:
             assert facts["src"].startswith("/static/")
         if tag == "form":
             assert facts["action"]
-        if tag == "textarea" or (tag == "input" and facts["type"] not in ("hidden", "radio", "submit")):
+        if tag == "textarea" or (tag == "input" and facts["type"] not in ("hidden", "radio", "checkbox", "submit")):
             assert facts["id"] in labelled
         for pointer in ("aria-describedby", "aria-labelledby", "aria-controls"):
             assert set(facts.get(pointer, "").split()) <= set(ids), (pointer, facts)

@@ -12,12 +12,12 @@ from sqlalchemy.orm import selectinload
 
 from portal.api.access import own, the_user
 from portal.api.hooks import resource
-from portal.api.paging import page
 from portal.api.shapes import Moment, PageQuery, Ref, Reply, optional
 from portal.clock import now
 from portal.events.models import Delivery, DeliveryAttempt, Event
 from portal.events.rules import redeliver
 from portal.installations.models import Installation
+from portal.web.paging import page
 
 events = resource("events", __name__, tag="Events")
 

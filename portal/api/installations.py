@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session, selectinload
 
 from portal.api.access import own, the_user
 from portal.api.hooks import resource
-from portal.api.paging import page
 from portal.api.shapes import Body, Message, Moment, PageQuery, Ref, Reply, Success, optional
 from portal.clock import now
 from portal.installations.changing import (
@@ -23,6 +22,7 @@ from portal.installations.headless import complete_installation, start_installat
 from portal.installations.models import Installation
 from portal.installations.rules import end_installation
 from portal.integrations.rules import find_integration
+from portal.web.paging import page
 from portal.workflows.blocks import blocks_of
 from portal.workflows.fields import fields_of
 

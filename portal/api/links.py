@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session, joinedload
 
 from portal.api.access import own, the_user
 from portal.api.hooks import resource
-from portal.api.paging import page
 from portal.api.shapes import Body, Moment, PageQuery, Query, Ref, Reply, optional
 from portal.clock import now
 from portal.credentials.rules import drop_drafts
@@ -19,6 +18,7 @@ from portal.integrations.rules import find_integration
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.links.prefilled import read_prefilled
 from portal.links.rules import create_link, find_by_id, link_url, parse_life, revoke_link
+from portal.web.paging import page
 
 links = resource("links", __name__, tag="Install links")
 

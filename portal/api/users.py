@@ -10,7 +10,6 @@ from pydantic import Field
 
 from portal.api.access import own, the_user
 from portal.api.hooks import resource
-from portal.api.paging import page
 from portal.api.shapes import Body, Message, PageQuery, Ref, Reply, Success, optional
 from portal.clock import now
 from portal.installations.changing import deactivate_all, delete_user
@@ -19,6 +18,7 @@ from portal.refusals import Refusal
 from portal.users.models import User
 from portal.users.rules import VISIBLE, create_user, create_users, update_user
 from portal.users.token import write_user_token
+from portal.web.paging import page
 from portal.workflows.models import ChildWorkflow
 
 users = resource("users", __name__, tag="Users")

@@ -13,6 +13,7 @@ from portal.commands import (
     integrations,
     keys,
     links,
+    operators,
     users,
     worker,
 )
@@ -31,6 +32,7 @@ def init_commands(app: Flask) -> None:
         integrations.integration,
         keys.keys,
         links.link,
+        operators.operator,
         users.user,
         sandbox,
     )

@@ -20,16 +20,22 @@ from portal.environments import Environment
 from portal.integrations.declaration import read_declaration
 from portal.integrations.rules import apply_declaration
 from portal.links.rules import create_link, link_url
+from portal.operators.models import Role
+from portal.operators.rules import invite, sign_in_url
 from portal.settings import Settings
 from portal.users.models import User
 from portal.users.rules import create_user
 
 USERNAME = "veronica@luma.example"
+OPERATOR = "operator@demo.example"
 INTEGRATION = Path(__file__).parent / "integration.yaml"
 
 
-def seed(app: Flask) -> str:
-    """Bring tables and demo data up to date and return a new install link. Safe to repeat; nothing is lost."""
+def seed(app: Flask) -> tuple[str, str]:
+    """Bring tables and demo data up to date; a new install link and a new sign-in link for the dashboard.
+
+    Safe to repeat; nothing is lost.
+    """
     settings: Settings = app.config["PORTAL_SETTINGS"]
     with app.app_context():
         if not is_migrated(engine()):
@@ -49,11 +55,12 @@ def seed(app: Flask) -> str:
                 now=now(),
                 life=timedelta(days=7),
             )
-            return link_url(settings.base_url, link, token)
+            _, invitation = invite(session, OPERATOR, Role.admin, now())
+            return link_url(settings.base_url, link, token), sign_in_url(settings.base_url, invitation)
 
 
-def announce(link: str) -> None:
-    """Print the install link as soon as this process's server answers on its port."""
+def announce(link: str, dashboard: str) -> None:
+    """Print both as soon as this process's server answers on its port."""
 
     def wait_and_print() -> None:
         address = (os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8000")))
@@ -63,6 +70,6 @@ def announce(link: str) -> None:
                 break
             except OSError:
                 time.sleep(0.02)
-        print(f"Install link: {link}", flush=True)
+        print(f"Install link: {link}\nDashboard: {dashboard}", flush=True)
 
     threading.Thread(target=wait_and_print, daemon=True).start()

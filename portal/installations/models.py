@@ -11,6 +11,8 @@ from portal.clock import now
 from portal.credentials.models import Credential
 from portal.db import Base, InEnvironment
 from portal.ids import new_id
+from portal.integrations.models import Integration
+from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
 
 
@@ -42,5 +44,7 @@ class Installation(InEnvironment, Base):
     installed_at: Mapped[datetime] = mapped_column(default=now)
     removed_at: Mapped[datetime | None]
 
+    user: Mapped[User] = relationship()
+    integration: Mapped[Integration] = relationship()
     children: Mapped[list[ChildWorkflow]] = relationship(order_by=ChildWorkflow.created_at)
     credentials: Mapped[list[InstallationCredential]] = relationship(order_by=InstallationCredential.app)

@@ -165,6 +165,20 @@ def require_usable(link: Link, at: datetime) -> None:
         raise refusal(link)
 
 
+def in_state(state: LinkState, at: datetime) -> sa.ColumnElement[bool]:
+    """The condition that a link is in this state at the moment `at`; the same as `Link.state` says of a row."""
+    goes_on = sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at > at)
+    conditions: dict[LinkState, sa.ColumnElement[bool]] = {
+        LinkState.finished: Link.finished_at.is_not(None),
+        LinkState.revoked: sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_not(None)),
+        LinkState.expired: sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at <= at),
+        LinkState.verified: sa.and_(goes_on, Link.verified_at.is_not(None)),
+        LinkState.opened: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_not(None)),
+        LinkState.created: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_(None)),
+    }
+    return conditions[state]
+
+
 def _stamp(session: Session, link_id: str, column: str, at: datetime) -> None:
     # Only the first time counts, also when two requests come at once.
     session.execute(

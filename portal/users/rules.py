@@ -58,6 +58,20 @@ def find_user(session: Session, name: str) -> User:
     return user
 
 
+def begins_with(text: str) -> sa.ColumnElement[bool]:
+    """The condition that a username begins with `text`, as typed or in lower case; an index answers it."""
+    found = [sa.and_(User.username >= start, User.username < start + "\U0010ffff") for start in {text, text.lower()}]
+    return sa.or_(*found)
+
+
+def search_users(session: Session, text: str, limit: int) -> list[User]:
+    """The first users, by name, whose username begins with `text`; nobody for no text."""
+    text = text.strip()[:255]
+    if not text:
+        return []
+    return list(session.scalars(sa.select(User).where(begins_with(text)).order_by(User.username).limit(limit)))
+
+
 def create_user(session: Session, username: str, *, now: datetime, full_name: str | None = None) -> User:
     """Make a user in the session's environment. Raises `BadUsername`, `BadFullName`, `UsernameTaken`."""
     username = _username(username)

@@ -19,6 +19,8 @@ NONCE = "portal.nonce"  # where a request's nonce stands in its WSGI environment
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # one that the caller gave is kept, if it can do no harm
 
+_NEVER_FRAMED = "/dashboard"  # where an operator's click must be meant
+
 # What a view may set for itself; everything else of ours is the same for all.
 _OWN = "cache-control"
 
@@ -45,14 +47,17 @@ class SecureHeaders:
         self._between = "'; style-src 'nonce-"
         self._after_nonce = (
             "'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; "
-            f"frame-ancestors {' '.join(settings.frame_ancestors)}"
+            "frame-ancestors "
         )
+        self._ancestors = " ".join(settings.frame_ancestors)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         nonce = environ[NONCE] = secrets.token_hex(16)
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         bind_contextvars(request_id=request_id)
+
+        is_framed = not environ["PATH_INFO"].startswith(_NEVER_FRAMED)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
             names = {name.lower(): value for name, value in headers}
@@ -61,7 +66,8 @@ class SecureHeaders:
             if _OWN not in names:
                 headers.append(("Cache-Control", "no-store"))
             if names.get("content-type", "").startswith("text/html"):
-                policy = f"{self._before_nonce}{nonce}{self._between}{nonce}{self._after_nonce}"
+                ancestors = self._ancestors if is_framed else "'none'"
+                policy = f"{self._before_nonce}{nonce}{self._between}{nonce}{self._after_nonce}{ancestors}"
                 headers.append(("Content-Security-Policy", policy))
             return start_response(status, headers, *rest)
 

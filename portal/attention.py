@@ -1,0 +1,164 @@
+"""What needs an operator's attention, and how installing goes: questions over links, installations and deliveries.
+
+The session decides whose environment is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
+from portal.installations.models import Installation, InstallationCredential
+from portal.links.models import FailedTry, Link, LinkOrigin
+from portal.users.models import User
+
+SOON = timedelta(days=1)
+STALLED_AFTER = timedelta(minutes=30)
+LOOK_BACK = timedelta(days=7)
+MOST = 10  # of each kind; the lists have all of them
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """A link that somebody opened and left, with what went wrong last."""
+
+    link: Link
+    failure: FailedTry | None
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What needs attention first."""
+
+    expiring: list[Link]
+    stalled: list[Stalled]
+    failing: list[Delivery]
+    broken: list[Installation]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is fine."""
+        return not (self.expiring or self.stalled or self.failing or self.broken)
+
+
+def what_needs_attention(session: Session, now: datetime) -> Attention:
+    """Links that end soon unopened, installs that stalled, webhooks that fail, installations without a credential."""
+    usable = sa.and_(
+        Link.origin == LinkOrigin.link,
+        Link.finished_at.is_(None),
+        Link.revoked_at.is_(None),
+        Link.expires_at > now,
+    )
+    whole = (joinedload(Link.user), joinedload(Link.integration))
+    expiring = session.scalars(
+        sa.select(Link)
+        .where(usable, Link.opened_at.is_(None), Link.expires_at < now + SOON)
+        .options(*whole)
+        .order_by(Link.expires_at)
+        .limit(MOST)
+    ).all()
+    opened = session.scalars(
+        sa.select(Link)
+        .where(usable, Link.opened_at < now - STALLED_AFTER)
+        .options(*whole)
+        .order_by(Link.opened_at.desc())
+        .limit(MOST)
+    ).all()
+    return Attention(
+        list(expiring),
+        [Stalled(link, last_failure(session, link.id)) for link in opened],
+        _failing(session, now),
+        _broken(session),
+    )
+
+
+def last_failure(session: Session, link_id: str) -> FailedTry | None:
+    """What went wrong last on a link."""
+    return session.scalar(
+        sa.select(FailedTry).where(FailedTry.link_id == link_id).order_by(FailedTry.at.desc()).limit(1)
+    )
+
+
+def _failing(session: Session, now: datetime) -> list[Delivery]:
+    has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
+    return list(
+        session.scalars(
+            sa.select(Delivery)
+            .join(Event)
+            .where(
+                Event.created_at > now - LOOK_BACK,
+                sa.or_(
+                    Delivery.state == DeliveryState.given_up,
+                    sa.and_(Delivery.state == DeliveryState.pending, has_failed),
+                ),
+            )
+            .options(joinedload(Delivery.event))
+            .order_by(Event.created_at.desc())
+            .limit(MOST)
+        )
+    )
+
+
+def _broken(session: Session) -> list[Installation]:
+    has_credential = sa.exists().where(InstallationCredential.installation_id == Installation.id)
+    return list(
+        session.scalars(
+            sa.select(Installation)
+            .where(Installation.removed_at.is_(None), ~has_credential)
+            .order_by(Installation.installed_at.desc())
+            .limit(MOST)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much there is."""
+
+    users: int
+    installations: int
+    open_links: int
+    pending_deliveries: int
+
+
+def count_everything(session: Session, now: datetime) -> Counts:
+    """Users, installations that stand, links that can be used, deliveries that wait."""
+
+    def count(statement: sa.Select[int]) -> int:
+        return session.scalar(statement) or 0
+
+    number = sa.func.count()
+    return Counts(
+        users=count(sa.select(number).select_from(User)),
+        installations=count(sa.select(number).select_from(Installation).where(Installation.removed_at.is_(None))),
+        open_links=count(
+            sa.select(number)
+            .select_from(Link)
+            .where(
+                Link.origin == LinkOrigin.link,
+                Link.finished_at.is_(None),
+                Link.revoked_at.is_(None),
+                Link.expires_at > now,
+            )
+        ),
+        pending_deliveries=count(
+            sa.select(number).select_from(Delivery).join(Event).where(Delivery.state == DeliveryState.pending)
+        ),
+    )
+
+
+def installations_by_day(session: Session, now: datetime, days: int = 30) -> list[tuple[date, int]]:
+    """How many installations were finished on each of the last days (UTC), the oldest first."""
+    first = (now - timedelta(days=days - 1)).date()
+    day = sa.func.date(Installation.installed_at)
+    start = datetime(first.year, first.month, first.day, tzinfo=now.tzinfo)
+    counted = session.execute(
+        sa.select(day, sa.func.count()).where(Installation.installed_at >= start).group_by(day)
+    ).all()
+    known = {str(found): number for found, number in counted}
+    wanted = [first + timedelta(days=n) for n in range(days)]
+    return [(one, known.get(one.isoformat(), 0)) for one in wanted]

@@ -1,0 +1,60 @@
+"""`flask operator`: who may sign in to the dashboard."""
+
+from __future__ import annotations
+
+import click
+import sqlalchemy as sa
+from flask import current_app
+from flask.cli import AppGroup
+
+from portal.audit.rules import write_down
+from portal.clock import now
+from portal.commands.output import as_json, plainly, print_json, print_rows, when
+from portal.db import transaction
+from portal.operators.models import Operator, Role
+from portal.operators.rules import invite as make_invitation
+from portal.operators.rules import remove_operator, sign_in_url
+
+operator = AppGroup("operator", help="Operators: people who sign in to the dashboard.")
+ACTOR = "command line"
+
+
+@operator.command("invite")
+@click.argument("email")
+@click.option("--role", type=click.Choice([role.value for role in Role]), default="member", show_default=True)
+@as_json
+@plainly
+def invite(email: str, role: str, as_json: bool) -> None:
+    """Print a sign-in link for EMAIL; it works once, within an hour."""
+    with transaction() as session:
+        made, token = make_invitation(session, email, Role(role), now())
+        write_down(session, "operator.invite", made.email, actor=ACTOR, environment=None, now=now(), role=role)
+    url = sign_in_url(current_app.config["PORTAL_SETTINGS"].base_url, token)
+    if as_json:
+        print_json({"url": url, "email": made.email, "role": role})
+    else:
+        click.echo(url)
+
+
+@operator.command("list")
+@as_json
+@plainly
+def list_operators(as_json: bool) -> None:
+    """List operators and their roles."""
+    with transaction() as session:
+        rows = [
+            {"email": one.email, "role": str(one.role), "createdAt": when(one.created_at)}
+            for one in session.scalars(sa.select(Operator).order_by(Operator.email))
+        ]
+    print_rows(rows, as_json=as_json, empty="There are no operators yet. Invite one: `flask operator invite EMAIL`.")
+
+
+@operator.command("remove")
+@click.argument("email")
+@plainly
+def remove(email: str) -> None:
+    """Take an operator's access away, and end every session."""
+    with transaction() as session:
+        remove_operator(session, email)
+        write_down(session, "operator.remove", email, actor=ACTOR, environment=None, now=now())
+    click.echo(f"{email} can’t sign in any more.")

@@ -1,0 +1,170 @@
+"""Who is on the page, what their role allows, and that a form came from a page of ours.
+
+Every route needs the role admin unless it says otherwise, so that a new one can't be open by mistake. Forms carry a
+token that is kept with the session on the server; the cookie is SameSite, and the pages can't be framed.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from htmx_flask import request as htmx
+from sqlalchemy.orm import Session
+
+from portal.audit.rules import write_down
+from portal.clock import now
+from portal.db import transaction
+from portal.environments import Environment
+from portal.operators.models import OperatorSession, Role
+from portal.operators.rules import find_session, has_proved
+from portal.refusals import Refusal
+
+dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
+
+View = TypeVar("View", bound=Callable[..., Any])
+COOKIE_LIFE = 14 * 24 * 3600
+
+
+class NotAllowed(Refusal):
+    """The operator's role doesn't reach this far."""
+
+    status = 403
+    title = "Your role doesn’t allow this"
+
+    def message(self) -> str:
+        return "Ask an administrator to do it, or to give you the role that it needs."
+
+
+class FormTooOld(Refusal):
+    """The form's token isn't the session's."""
+
+    status = 400
+    title = "This form is too old"
+
+    def message(self) -> str:
+        return "Nothing was changed. Go back, reload the page, and send it again."
+
+
+class ProofNeeded(Refusal):
+    """Something dangerous wants the operator to have signed in lately."""
+
+    status = 403
+    title = "Please sign in again first"
+
+    def message(self) -> str:
+        return (
+            "This can’t be taken back, so it needs a sign-in within the last 15 minutes. "
+            "Sign in with a new link (`flask operator invite`), then do it again. Nothing was changed."
+        )
+
+
+def needs(role: Role | None) -> Callable[[View], View]:
+    """Let everybody of this role (or above it) use the route; None: also who isn't signed in."""
+
+    def mark(view: View) -> View:
+        view.needs = role  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def cookie_name() -> str:
+    """The session cookie; with https under a name that browsers take from https alone."""
+    is_https = current_app.config["PORTAL_SETTINGS"].base_url.startswith("https://")
+    return "__Secure-portal-session" if is_https else "portal-session"
+
+
+def set_cookie(response: Response, token: str) -> None:
+    """Hand the session's token to the browser; empty: take it away."""
+    is_https = current_app.config["PORTAL_SETTINGS"].base_url.startswith("https://")
+    response.set_cookie(
+        cookie_name(),
+        token,
+        max_age=COOKIE_LIFE if token else 0,
+        path="/dashboard",
+        secure=is_https,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+@dashboard.before_request
+def _guard() -> ResponseReturnValue | None:
+    view = current_app.view_functions[request.endpoint or ""]
+    needed: Role | None = getattr(view, "needs", Role.admin)
+    token = request.cookies.get(cookie_name(), "")
+    g.session = None
+    if token:
+        with transaction() as session:
+            g.session = find_session(session, token, now())
+    if needed is None:
+        return None
+    if g.session is None:
+        return _to_sign_in()
+    if not g.session.operator.role.includes(needed):
+        raise NotAllowed
+    if request.method == "POST" and not hmac.compare_digest(request.form.get("csrf", ""), g.session.csrf):
+        raise FormTooOld
+    return None
+
+
+def _to_sign_in() -> ResponseReturnValue:
+    target = url_for("dashboard.sign_in")
+    if htmx.htmx:
+        return "", 204, {"HX-Redirect": target}
+    return redirect(target, 303)
+
+
+@dashboard.context_processor
+def _facts() -> dict[str, Any]:
+    found: OperatorSession | None = g.get("session")
+    return {
+        "me": found.operator if found else None,
+        "environment": found.environment if found else None,
+        "csrf": found.csrf if found else "",
+        "may": may,
+        "Role": Role,
+    }
+
+
+def may(role: str) -> bool:
+    """Whether the operator has at least this role."""
+    found: OperatorSession | None = g.get("session")
+    return found is not None and found.operator.role.includes(Role(role))
+
+
+@contextmanager
+def own() -> Iterator[Session]:
+    """A transaction over what the chosen environment holds."""
+    environment: Environment = g.session.environment
+    with transaction(environment) as session:
+        yield session
+
+
+def audit(session: Session, action: str, subject: str, **details: str | int | bool | None) -> None:
+    """Write down what the operator does, in the transaction that does it."""
+    write_down(
+        session,
+        action,
+        subject,
+        actor=g.session.operator.email,
+        environment=g.session.environment,
+        now=now(),
+        **details,
+    )
+
+
+def require_proof() -> None:
+    """Raises `ProofNeeded` unless the operator has signed in within the last 15 minutes."""
+    if not has_proved(g.session, now()):
+        raise ProofNeeded
+
+
+@dashboard.errorhandler(Refusal)
+def _refused(refusal: Refusal) -> ResponseReturnValue:
+    return render_template("dashboard/refused.html", refusal=refusal), refusal.status

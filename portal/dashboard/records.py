@@ -1,0 +1,293 @@
+"""The lists and what stands behind each row: links, users, installations, events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Response, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import joinedload, selectinload
+
+from portal.clock import now
+from portal.credentials.rules import credentials_of, drop_drafts
+from portal.dashboard.access import audit, dashboard, needs, own, require_proof
+from portal.dashboard.lists import listing
+from portal.dashboard.share import show_made
+from portal.events.models import Delivery, DeliveryState, Event
+from portal.events.rules import UnknownEvent, redeliver
+from portal.installations.changing import (
+    activate_installation,
+    deactivate_installation,
+    delete_user,
+    find_installation,
+    upgrade_installation,
+)
+from portal.installations.models import Installation, InstallationCredential
+from portal.installations.rules import end_installation
+from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
+from portal.links.rules import create_link, find_by_id, in_state, revoke_link
+from portal.operators.models import Role
+from portal.refusals import Refusal
+from portal.users.export import export_user
+from portal.users.models import User
+from portal.users.rules import begins_with, create_user, find_user
+from portal.workflows.models import ChildWorkflow
+
+
+class NotTyped(Refusal):
+    """The username that confirms a deletion wasn't typed as it is."""
+
+    status = 422
+    title = "Nothing was deleted"
+
+    def message(self) -> str:
+        return "Type the username exactly as it stands there to confirm."
+
+
+# Links
+
+
+@dashboard.get("/links")
+@needs(Role.viewer)
+def links() -> ResponseReturnValue:
+    """Every link, by state and by user."""
+    statement = (
+        sa.select(Link)
+        .where(Link.origin == LinkOrigin.link)
+        .options(joinedload(Link.user), joinedload(Link.integration))
+    )
+    state = request.args.get("state", "")
+    if state in list(LinkState):
+        statement = statement.where(in_state(LinkState(state), now()))
+    if name := request.args.get("user", "").strip():
+        statement = statement.join(User).where(begins_with(name))
+    with own() as session:
+        found = listing(session, statement, by=Link.created_at, then=Link.id, filters=("state", "user"))
+        return render_template("dashboard/links.html", found=found, states=list(LinkState), at=now())
+
+
+@dashboard.get("/links/<link>")
+@needs(Role.viewer)
+def link(link: str) -> ResponseReturnValue:
+    """One link: its steps, what failed, what can be done."""
+    with own() as session:
+        found = find_by_id(session, link)
+        tries = session.scalars(
+            sa.select(FailedTry).where(FailedTry.link_id == found.id).order_by(FailedTry.at.desc()).limit(20)
+        ).all()
+        return render_template("dashboard/link.html", one=found, tries=tries, at=now())
+
+
+@dashboard.post("/links/<link>/revoke")
+@needs(Role.member)
+def revoke(link: str) -> ResponseReturnValue:
+    """Take a link back."""
+    with own() as session:
+        found = find_by_id(session, link)
+        revoke_link(session, found, now())
+        drop_drafts(session, found.id)
+        audit(session, "link.revoke", f"{found.name} for {found.user.username}", link=found.id)
+    return redirect(url_for("dashboard.link", link=link), 303)
+
+
+@dashboard.post("/links/<link>/replace")
+@needs(Role.member)
+def replace(link: str) -> ResponseReturnValue:
+    """A new link for the same user and the same things, as long as the old one was to live; the old one is revoked."""
+    with own() as session:
+        old = find_by_id(session, link)
+        if old.finished_at is None and old.revoked_at is None:
+            revoke_link(session, old, now())
+            drop_drafts(session, old.id)
+        fresh, token = create_link(
+            session,
+            current_app.extensions["keys"].link_keys,
+            user=old.user,
+            integration=old.integration,
+            now=now(),
+            life=old.expires_at - old.created_at,
+            always_show_credentials=old.always_show_credentials,
+            redirect_url=old.redirect_url,
+            workflow_ids=old.workflow_ids,
+            locale=old.locale,
+            prefilled=old.prefilled,
+        )
+        audit(session, "link.replace", f"{old.name} for {old.user.username}", link=fresh.id, replaced=old.id)
+        return show_made(session, fresh, token)
+
+
+# Users
+
+
+@dashboard.get("/users")
+@needs(Role.viewer)
+def users() -> ResponseReturnValue:
+    """Every user, or those whose name begins with what was typed."""
+    statement = sa.select(User)
+    if name := request.args.get("user", "").strip():
+        statement = statement.where(begins_with(name))
+    with own() as session:
+        found = listing(session, statement, by=User.created_at, then=User.id, filters=("user",))
+        return render_template("dashboard/users.html", found=found)
+
+
+@dashboard.post("/users")
+@needs(Role.member)
+def add_user() -> ResponseReturnValue:
+    """Make a user."""
+    with own() as session:
+        made = create_user(
+            session, request.form.get("username", ""), now=now(), full_name=request.form.get("full_name") or None
+        )
+        audit(session, "user.create", made.username)
+    return redirect(url_for("dashboard.user", user=made.id), 303)
+
+
+@dashboard.get("/users/<user>")
+@needs(Role.viewer)
+def user(user: str) -> ResponseReturnValue:
+    """One user: what is installed, whose accounts are connected (never their secrets), links."""
+    with own() as session:
+        one = find_user(session, user)
+        newest = sa.select(Link).where(Link.user_id == one.id, Link.origin == LinkOrigin.link)
+        return render_template(
+            "dashboard/user.html",
+            one=one,
+            credentials=credentials_of(session, one.id),
+            installations=session.scalars(_installations().where(Installation.user_id == one.id)).all(),
+            links=session.scalars(newest.order_by(Link.created_at.desc()).limit(10)).all(),
+            at=now(),
+        )
+
+
+@dashboard.get("/users/<user>/export")
+@needs(Role.member)
+def export(user: str) -> ResponseReturnValue:
+    """Everything that is stored about a user, as one JSON document, without secrets."""
+    with own() as session:
+        one = find_user(session, user)
+        document = export_user(session, one)
+        audit(session, "user.export", one.username)
+    response = Response(json.dumps(document, ensure_ascii=False, indent=2), content_type="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="user-{one.id}.json"'
+    return response
+
+
+@dashboard.post("/users/<user>/delete")
+def erase(user: str) -> ResponseReturnValue:
+    """Forget a user; wants the username typed, and a sign-in that isn't long ago."""
+    require_proof()
+    with own() as session:
+        one = find_user(session, user)
+        if request.form.get("confirm", "").strip() != one.username:
+            raise NotTyped
+        receipt = {"userId": one.id, "username": one.username, "deletedAt": now().isoformat()}
+        delete_user(session, one)
+        audit(session, "user.delete", one.username, user=one.id)
+    return render_template("dashboard/deleted.html", receipt=receipt)
+
+
+# Installations
+
+
+def _installations() -> Any:
+    return (
+        sa.select(Installation)
+        .options(
+            selectinload(Installation.children).joinedload(ChildWorkflow.workflow),
+            selectinload(Installation.children).joinedload(ChildWorkflow.version),
+            selectinload(Installation.credentials).joinedload(InstallationCredential.credential),
+            joinedload(Installation.user),
+            joinedload(Installation.integration),
+        )
+        .where(Installation.removed_at.is_(None))
+        .order_by(None)
+    )
+
+
+@dashboard.get("/installations")
+@needs(Role.viewer)
+def installations() -> ResponseReturnValue:
+    """What is installed, for whom."""
+    statement = _installations()
+    if name := request.args.get("user", "").strip():
+        statement = statement.join(User, Installation.user_id == User.id).where(begins_with(name))
+    with own() as session:
+        found = listing(session, statement, by=Installation.installed_at, then=Installation.id, filters=("user",))
+        return render_template("dashboard/installations.html", found=found)
+
+
+@dashboard.get("/installations/<installation>")
+@needs(Role.viewer)
+def installation(installation: str) -> ResponseReturnValue:
+    """One installation: accounts, workflows and their versions."""
+    with own() as session:
+        find_installation(session, installation)
+        one = session.scalars(_installations().where(Installation.id == installation)).unique().one()
+        return render_template("dashboard/installation.html", one=one)
+
+
+@dashboard.post("/installations/<installation>/<deed>")
+@needs(Role.member)
+def change_installation(installation: str, deed: str) -> ResponseReturnValue:
+    """Start, stop, upgrade or remove what is installed."""
+    with own() as session:
+        one = find_installation(session, installation)
+        match deed:
+            case "activate":
+                activate_installation(session, one)
+            case "deactivate":
+                deactivate_installation(session, one)
+            case "upgrade":
+                upgrade_installation(session, one)
+            case "remove":
+                end_installation(session, one, now())
+            case _:
+                return redirect(url_for("dashboard.installation", installation=installation), 303)
+        audit(session, f"installation.{deed}", installation, user=one.user_id)
+    if deed == "remove":
+        return redirect(url_for("dashboard.installations"), 303)
+    return redirect(url_for("dashboard.installation", installation=installation), 303)
+
+
+# Events
+
+
+@dashboard.get("/events")
+@needs(Role.viewer)
+def events() -> ResponseReturnValue:
+    """What was told, and whether it arrived."""
+    statement = sa.select(Event).options(selectinload(Event.deliveries).selectinload(Delivery.attempts))
+    state = request.args.get("state", "")
+    if state in list(DeliveryState):
+        fitting = sa.exists().where(Delivery.event_id == Event.id, Delivery.state == DeliveryState(state))
+        statement = statement.where(fitting)
+    with own() as session:
+        found = listing(session, statement, by=Event.created_at, then=Event.id, filters=("state",))
+        return render_template("dashboard/events.html", found=found, states=list(DeliveryState))
+
+
+@dashboard.get("/events/<event>")
+@needs(Role.viewer)
+def event(event: str) -> ResponseReturnValue:
+    """One event: what was sent, and each attempt with its answer."""
+    with own() as session:
+        whole = selectinload(Event.deliveries).selectinload(Delivery.attempts)
+        one = session.scalar(sa.select(Event).where(Event.id == event).options(whole))
+        if one is None:
+            raise UnknownEvent(event)
+        body = json.dumps(json.loads(one.payload), ensure_ascii=False, indent=2)
+        return render_template("dashboard/event.html", one=one, body=body)
+
+
+@dashboard.post("/events/<event>/redeliver")
+@needs(Role.member)
+def deliver_again(event: str) -> ResponseReturnValue:
+    """Tell it again."""
+    url = current_app.config["PORTAL_SETTINGS"].installation_webhook_url
+    with own() as session:
+        redeliver(session, event, url, now())
+        audit(session, "event.redeliver", event)
+    return redirect(url_for("dashboard.event", event=event), 303)

@@ -1,0 +1,196 @@
+"""Integrations, and sharing one with a user: the dialog that makes a link and shows it this once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import segno
+import sqlalchemy as sa
+from flask import current_app, g, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session, selectinload
+from werkzeug.datastructures import MultiDict
+
+from portal.clock import now
+from portal.dashboard.access import audit, dashboard, needs, own
+from portal.installations.models import Installation
+from portal.integrations.models import Integration
+from portal.integrations.rules import find_integration
+from portal.links.errors import BadLinkOption
+from portal.links.models import Link
+from portal.links.prefilled import read_prefilled
+from portal.links.rules import create_link, link_url, parse_life
+from portal.operators.models import Role
+from portal.refusals import Refusal
+from portal.users.models import User
+from portal.users.rules import create_user, find_user, search_users
+from portal.workflows.blocks import blocks_of
+
+LIVES = {"1h": "1 hour", "1d": "1 day", "7d": "7 days", "30d": "30 days", "until": "Until a date and time"}
+FOUND = 8
+
+
+@dashboard.get("/integrations")
+@needs(Role.viewer)
+def integrations() -> ResponseReturnValue:
+    """Every integration."""
+    with own() as session:
+        found = session.scalars(
+            sa.select(Integration).options(selectinload(Integration.workflows)).order_by(Integration.name)
+        ).all()
+        counts = _installs(session)
+        return render_template("dashboard/integrations.html", found=found, counts=counts, catalogue=_catalogue())
+
+
+def _installs(session: Session) -> dict[str, int]:
+    counted = session.execute(
+        sa.select(Installation.integration_id, sa.func.count())
+        .where(Installation.removed_at.is_(None))
+        .group_by(Installation.integration_id)
+    )
+    return {integration: number for integration, number in counted}  # noqa: C416 - typed rows, not tuples
+
+
+def _catalogue() -> object:
+    return current_app.extensions["catalogue"]
+
+
+@dashboard.get("/integrations/<integration>")
+@needs(Role.viewer)
+def integration(integration: str) -> ResponseReturnValue:
+    """One integration: its apps, its workflows with their steps, how often it is installed."""
+    with own() as session:
+        found = find_integration(session, integration)
+        blocks = {w.id: blocks_of(w.id, w.newest.definition, found.apps) for w in found.workflows}
+        return render_template(
+            "dashboard/integration.html",
+            one=found,
+            blocks=blocks,
+            installs=_installs(session).get(found.id, 0),
+            catalogue=_catalogue(),
+        )
+
+
+@dashboard.get("/integrations/<integration>/share")
+@needs(Role.member)
+def share(integration: str) -> ResponseReturnValue:
+    """The Share dialog."""
+    with own() as session:
+        return _dialog(find_integration(session, integration), MultiDict(request.args))
+
+
+@dashboard.get("/users/search")
+@needs(Role.member)
+def search() -> ResponseReturnValue:
+    """Users whose name begins with what was typed, for the dialog."""
+    with own() as session:
+        found = search_users(session, request.args.get("user", ""), FOUND)
+    return render_template("dashboard/found_users.html", found=found, typed=request.args.get("user", ""))
+
+
+def _dialog(one: Integration, typed: MultiDict[str, str], problem: Refusal | None = None) -> ResponseReturnValue:
+    catalogue = current_app.extensions["catalogue"]
+    fields = [
+        (app, field) for app in (catalogue[name] for name in one.apps) for field in app.fields if not field.is_secret
+    ]
+    body = render_template(
+        "dashboard/share.html",
+        one=one,
+        typed=typed,
+        problem=problem,
+        lives=LIVES,
+        fields=fields,
+        chosen=typed.getlist("workflow") or [workflow.id for workflow in one.workflows],
+    )
+    return (body, 422) if problem else body
+
+
+@dashboard.post("/integrations/<integration>/share")
+@needs(Role.member)
+def generate(integration: str) -> ResponseReturnValue:
+    """*Generate Link*."""
+    try:
+        with own() as session:
+            one = find_integration(session, integration)
+            user = _user(session, request.form)
+            link, token = create_link(
+                session,
+                current_app.extensions["keys"].link_keys,
+                user=user,
+                integration=one,
+                now=now(),
+                **_options(one, request.form),
+            )
+            audit(session, "link.create", f"{one.name} for {user.username}", link=link.id)
+            return show_made(session, link, token)
+    except Refusal as problem:
+        with own() as session:
+            return _dialog(find_integration(session, integration), request.form, problem)
+
+
+def _user(session: Session, form: MultiDict[str, str]) -> User:
+    if form.get("who") == "new":
+        user = create_user(session, form.get("email", ""), now=now(), full_name=form.get("full_name") or None)
+        audit(session, "user.create", user.username)
+        return user
+    return find_user(session, form.get("user", "").strip())
+
+
+def _options(one: Integration, form: MultiDict[str, str]) -> dict[str, Any]:
+    workflows = form.getlist("workflow")
+    if not workflows:
+        raise BadLinkOption("Choose at least one workflow.")
+    given: dict[str, dict[str, str]] = {}
+    for name, value in form.items():
+        if name.startswith("fill-") and value.strip():
+            app, _, field = name.removeprefix("fill-").partition("-")
+            given.setdefault(app, {})[field] = value.strip()
+    return {
+        "life": _life(form),
+        "always_show_credentials": form.get("always") == "yes",
+        "redirect_url": form.get("redirect_url", "").strip() or None,
+        "workflow_ids": workflows if len(workflows) < len(one.workflows) else None,
+        "locale": form.get("locale", "").strip() or None,
+        "prefilled": read_prefilled(current_app.extensions["catalogue"], one, one.apps, given),
+    }
+
+
+def _life(form: MultiDict[str, str]) -> timedelta:
+    if form.get("life") != "until":
+        return parse_life(form.get("life", "7d"))
+    try:
+        until = datetime.fromisoformat(form.get("until", "")).replace(tzinfo=UTC)
+    except ValueError:
+        raise BadLinkOption("Say until when: a date and a time, in UTC.") from None
+    if until <= now():
+        raise BadLinkOption("That moment is over. Choose one to come.")
+    return parse_life(str(int((until - now()).total_seconds()) + 1))
+
+
+def show_made(session: Session, link: Link, token: str) -> ResponseReturnValue:
+    """The page with the link: to copy, as a QR code, for a mail."""
+    settings = current_app.config["PORTAL_SETTINGS"]
+    url = link_url(settings.base_url, link, token)
+    subject = f"Please connect {link.name} for {settings.vendor_name}"
+    body = f"Hello,\n\nplease open this page and follow it:\n\n{url}\n\nThe link works once.\n"
+    return render_template(
+        "dashboard/made.html",
+        link=link,
+        url=url,
+        mail_url=f"mailto:{quote(link.user.username)}?subject={quote(subject)}&body={quote(body)}",
+        qr=segno.make(url, error="m").svg_inline(scale=3, svgclass="qr", lineclass=None, omitsize=True),
+        is_known=_known(session, link),
+        operator=g.session.operator,
+    )
+
+
+def _known(session: Session, link: Link) -> Installation | None:
+    return session.scalar(
+        sa.select(Installation).where(
+            Installation.user_id == link.user_id,
+            Installation.integration_id == link.integration_id,
+            Installation.removed_at.is_(None),
+        )
+    )

@@ -1,0 +1,85 @@
+"""Signing in by a link that works once, signing out, and the browsers in which one is signed in."""
+
+from __future__ import annotations
+
+from flask import g, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from portal.audit.rules import write_down
+from portal.clock import now
+from portal.dashboard.access import audit, dashboard, needs, set_cookie
+from portal.db import transaction
+from portal.environments import Environment
+from portal.operators.models import OperatorSession, Role
+from portal.operators.rules import InvitationUnusable, end_session, find_invitation, open_sessions
+from portal.operators.rules import sign_in as use_invitation
+
+
+@dashboard.get("/sign-in")
+@needs(None)
+def sign_in() -> ResponseReturnValue:
+    """The *Continue* button of a sign-in link: opening it signs nobody in, because mail scanners open links too."""
+    token = request.args.get("token", "")
+    if not token:
+        return render_template("dashboard/sign_in.html", email=None, token="", refusal=None)
+    with transaction() as session:
+        try:
+            email = find_invitation(session, token, now()).operator.email
+        except InvitationUnusable as refusal:
+            page = render_template("dashboard/sign_in.html", email=None, token="", refusal=refusal)
+            return page, refusal.status
+    return render_template("dashboard/sign_in.html", email=email, token=token, refusal=None)
+
+
+@dashboard.post("/sign-in")
+@needs(None)
+def continue_sign_in() -> ResponseReturnValue:
+    """Use the link up and start a session."""
+    with transaction() as session:
+        browser = request.headers.get("User-Agent", "")
+        row, token = use_invitation(session, request.form.get("token", ""), browser=browser, now=now())
+        write_down(session, "session.start", row.operator.email, actor=row.operator.email, environment=None, now=now())
+    response = make_response(redirect(url_for("dashboard.overview"), 303))
+    set_cookie(response, token)
+    return response
+
+
+@dashboard.post("/sign-out")
+@needs(Role.viewer)
+def sign_out() -> ResponseReturnValue:
+    """End this session."""
+    with transaction() as session:
+        end_session(session, g.session.operator_id, g.session.id, now())
+        audit(session, "session.end", g.session.operator.email)
+    response = make_response(redirect(url_for("dashboard.sign_in"), 303))
+    set_cookie(response, "")
+    return response
+
+
+@dashboard.get("/sessions")
+@needs(Role.viewer)
+def sessions() -> ResponseReturnValue:
+    """Where the operator is signed in."""
+    with transaction() as session:
+        rows = open_sessions(session, g.session.operator_id, now())
+    return render_template("dashboard/sessions.html", rows=rows, current=g.session.id)
+
+
+@dashboard.post("/sessions/<session_id>/end")
+@needs(Role.viewer)
+def end_one(session_id: str) -> ResponseReturnValue:
+    """Sign another browser of the operator's out."""
+    with transaction() as session:
+        end_session(session, g.session.operator_id, session_id, now())
+        audit(session, "session.end", session_id)
+    return redirect(url_for("dashboard.sessions"), 303)
+
+
+@dashboard.post("/environment")
+@needs(Role.viewer)
+def switch_environment() -> ResponseReturnValue:
+    """Show the other environment from here on."""
+    wanted = Environment(request.form.get("environment", "production"))
+    with transaction() as session:
+        session.get_one(OperatorSession, g.session.id).environment = wanted
+    return redirect(url_for("dashboard.overview"), 303)

@@ -1,0 +1,1 @@
+"""Operators: people at the vendor who sign in to the dashboard."""

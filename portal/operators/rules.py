@@ -1,0 +1,177 @@
+"""How operators are invited, sign in by a link that works once, and are signed out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from portal.environments import Environment
+from portal.operators.models import Invitation, Operator, OperatorSession, Role
+from portal.refusals import Refusal
+
+INVITATION_LIFE = timedelta(hours=1)
+SESSION_LIFE = timedelta(days=14)  # without being seen
+SEEN_EVERY = timedelta(minutes=1)
+PROOF_LIFE = timedelta(minutes=15)
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+
+
+class BadEmail(Refusal):
+    """Not an e-mail address."""
+
+    title = "This is no e-mail address"
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"“{given[:80]}” is no e-mail address: write one such as ada@vendor.example.")
+
+
+class UnknownOperator(Refusal):
+    """No operator by that address."""
+
+    status = 404
+    title = "No such operator"
+
+    def __init__(self, email: str) -> None:
+        super().__init__(f"There is no operator “{email}”. `flask operator list` shows them.")
+
+
+class InvitationUnusable(Refusal):
+    """The sign-in link was used, is over, or isn't one of ours."""
+
+    status = 410
+    title = "This sign-in link can’t be used"
+
+    def message(self) -> str:
+        return "It works once, within an hour. Ask an administrator for a new one (`flask operator invite`)."
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def invite(session: Session, email: str, role: Role, now: datetime) -> tuple[Operator, str]:
+    """Make an operator (or change the role of one) and a sign-in link's token; it is given out this once.
+
+    Raises `BadEmail`.
+    """
+    email = email.strip().lower()
+    if not _EMAIL.fullmatch(email):
+        raise BadEmail(email)
+    operator = session.scalar(sa.select(Operator).where(Operator.email == email))
+    if operator is None:
+        operator = Operator(email=email, role=role, created_at=now)
+        session.add(operator)
+    operator.role = role
+    session.flush()
+    token = secrets.token_urlsafe(32)
+    session.add(
+        Invitation(operator_id=operator.id, token_hash=_hash(token), created_at=now, expires_at=now + INVITATION_LIFE)
+    )
+    session.flush()
+    return operator, token
+
+
+def sign_in_url(base_url: str, token: str) -> str:
+    """The sign-in link as it is handed out."""
+    return f"{base_url}/dashboard/sign-in?token={token}"
+
+
+def find_invitation(session: Session, token: str, now: datetime) -> Invitation:
+    """The invitation that can still be used. Raises `InvitationUnusable`."""
+    found = session.scalar(
+        sa.select(Invitation).where(Invitation.token_hash == _hash(token)).options(joinedload(Invitation.operator))
+    )
+    if found is None or found.used_at is not None or found.expires_at <= now:
+        raise InvitationUnusable
+    return found
+
+
+def sign_in(session: Session, token: str, *, browser: str, now: datetime) -> tuple[OperatorSession, str]:
+    """Use an invitation up and start a session; its token is for the cookie. Raises `InvitationUnusable`."""
+    invitation = find_invitation(session, token, now)
+    used = session.execute(
+        sa.update(Invitation)
+        .where(Invitation.id == invitation.id, Invitation.used_at.is_(None))
+        .values(used_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    if used.rowcount != 1:  # type: ignore[attr-defined]
+        raise InvitationUnusable
+    return start_session(session, invitation.operator, browser=browser, now=now)
+
+
+def start_session(session: Session, operator: Operator, *, browser: str, now: datetime) -> tuple[OperatorSession, str]:
+    """Start a session of somebody who has just proved who they are."""
+    token = secrets.token_urlsafe(32)
+    row = OperatorSession(
+        operator=operator,
+        token_hash=_hash(token),
+        csrf=secrets.token_urlsafe(24),
+        environment=Environment.production,
+        browser=browser[:200],
+        created_at=now,
+        seen_at=now,
+        proved_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return row, token
+
+
+def find_session(session: Session, token: str, now: datetime) -> OperatorSession | None:
+    """The session that the cookie's token stands for, if it goes on; notes that it was seen."""
+    found = session.scalar(
+        sa.select(OperatorSession)
+        .where(
+            OperatorSession.token_hash == _hash(token),
+            OperatorSession.ended_at.is_(None),
+            OperatorSession.seen_at > now - SESSION_LIFE,
+        )
+        .options(joinedload(OperatorSession.operator))
+    )
+    if found is not None and found.seen_at < now - SEEN_EVERY:
+        found.seen_at = now
+    return found
+
+
+def open_sessions(session: Session, operator_id: str, now: datetime) -> list[OperatorSession]:
+    """Where an operator is signed in, last seen first."""
+    return list(
+        session.scalars(
+            sa.select(OperatorSession)
+            .where(
+                OperatorSession.operator_id == operator_id,
+                OperatorSession.ended_at.is_(None),
+                OperatorSession.seen_at > now - SESSION_LIFE,
+            )
+            .order_by(OperatorSession.seen_at.desc())
+        )
+    )
+
+
+def end_session(session: Session, operator_id: str, session_id: str, now: datetime) -> None:
+    """Sign one of an operator's browsers out."""
+    session.execute(
+        sa.update(OperatorSession)
+        .where(OperatorSession.id == session_id, OperatorSession.operator_id == operator_id)
+        .values(ended_at=now)
+    )
+
+
+def has_proved(row: OperatorSession, now: datetime) -> bool:
+    """Whether the operator proved who they are lately enough for what is dangerous."""
+    return row.proved_at > now - PROOF_LIFE
+
+
+def remove_operator(session: Session, email: str) -> None:
+    """Take an operator's access away, everywhere. Raises `UnknownOperator`."""
+    operator = session.scalar(sa.select(Operator).where(Operator.email == email.strip().lower()))
+    if operator is None:
+        raise UnknownOperator(email)
+    session.delete(operator)
+    session.flush()

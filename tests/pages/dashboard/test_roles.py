@@ -1,0 +1,94 @@
+"""Every route as every role: a table from the address map, so that a new route can't be forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal.operators.models import Role
+
+NOBODY, VIEWER, MEMBER, ADMIN = None, Role.viewer, Role.member, Role.admin
+# What each route needs at the least. A route that isn't here fails the test.
+NEEDS = {
+    ("GET", "/dashboard/sign-in"): NOBODY,
+    ("POST", "/dashboard/sign-in"): NOBODY,
+    ("POST", "/dashboard/sign-out"): VIEWER,
+    ("GET", "/dashboard/sessions"): VIEWER,
+    ("POST", "/dashboard/sessions/<session_id>/end"): VIEWER,
+    ("POST", "/dashboard/environment"): VIEWER,
+    ("GET", "/dashboard"): VIEWER,
+    ("GET", "/dashboard/settings"): VIEWER,
+    ("GET", "/dashboard/audit"): ADMIN,
+    ("GET", "/dashboard/integrations"): VIEWER,
+    ("GET", "/dashboard/integrations/<integration>"): VIEWER,
+    ("GET", "/dashboard/integrations/<integration>/share"): MEMBER,
+    ("POST", "/dashboard/integrations/<integration>/share"): MEMBER,
+    ("GET", "/dashboard/users/search"): MEMBER,
+    ("GET", "/dashboard/links"): VIEWER,
+    ("GET", "/dashboard/links/<link>"): VIEWER,
+    ("POST", "/dashboard/links/<link>/revoke"): MEMBER,
+    ("POST", "/dashboard/links/<link>/replace"): MEMBER,
+    ("GET", "/dashboard/users"): VIEWER,
+    ("POST", "/dashboard/users"): MEMBER,
+    ("GET", "/dashboard/users/<user>"): VIEWER,
+    ("GET", "/dashboard/users/<user>/export"): MEMBER,
+    ("POST", "/dashboard/users/<user>/delete"): ADMIN,
+    ("GET", "/dashboard/installations"): VIEWER,
+    ("GET", "/dashboard/installations/<installation>"): VIEWER,
+    ("POST", "/dashboard/installations/<installation>/<deed>"): MEMBER,
+    ("GET", "/dashboard/events"): VIEWER,
+    ("GET", "/dashboard/events/<event>"): VIEWER,
+    ("POST", "/dashboard/events/<event>/redeliver"): MEMBER,
+    ("GET", "/dashboard/api-keys"): ADMIN,
+    ("POST", "/dashboard/api-keys"): ADMIN,
+    ("POST", "/dashboard/api-keys/<key>/revoke"): ADMIN,
+}
+
+
+def routes(app):
+    return {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("dashboard.")
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+
+
+def address(rule):
+    return "/".join("0" * 24 if part.startswith("<") else part for part in rule.split("/"))
+
+
+def test_every_route_has_its_line(app):
+    assert routes(app) == set(NEEDS)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_role_reaches_what_it_may_and_nothing_else(sign_in, role):
+    for (method, rule), needed in NEEDS.items():
+        desk = sign_in(role)
+        answer = desk.client.open(address(rule), method=method, data={"csrf": desk.csrf} if method == "POST" else None)
+        refused = answer.status_code == 403 and "Your role doesn’t allow this" in answer.text
+        assert refused == (needed is not None and not role.includes(needed)), (method, rule, answer.status_code)
+        assert answer.status_code < 500
+
+
+def test_without_a_session_every_route_leads_to_the_sign_in(app):
+    for (method, rule), needed in NEEDS.items():
+        answer = app.test_client().open(address(rule), method=method)
+        if needed is not None:
+            assert (answer.status_code, answer.headers["Location"]) == (303, "/dashboard/sign-in"), (method, rule)
+
+
+def test_a_form_without_the_session_s_token_changes_nothing(desk, sign_in):
+    other = sign_in(email="other@vendor.example")
+    for method, rule in NEEDS:
+        if method != "POST" or rule == "/dashboard/sign-in":
+            continue
+        for csrf in ("", "x", other.csrf):
+            answer = desk.client.post(address(rule), data={"csrf": csrf})
+            assert answer.status_code == 400, rule
+            assert "This form is too old" in answer.text
+
+
+def test_htmx_is_led_to_the_sign_in_as_a_whole(app):
+    answer = app.test_client().get("/dashboard/links", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/dashboard/sign-in")
