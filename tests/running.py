@@ -17,6 +17,7 @@ from playwright.sync_api import Playwright, sync_playwright
 from tests.stage import free_port, wait_until
 
 HERE = Path(__file__).parent.parent
+SCREENS = HERE / "build" / "screens"
 
 
 @dataclass

@@ -1,0 +1,169 @@
+"""The operator's journey in a real Chromium, and a picture of every page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from portal.demo.seed import OPERATOR
+from tests.running import SCREENS
+from tests.stage import wait_until
+
+PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
+LOOKS = {
+    "desk-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
+    "desk-dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "desk-narrow": {"viewport": {"width": 320, "height": 700}, "color_scheme": "light"},
+}
+
+
+@pytest.fixture
+def desk(chromium, portal):
+    """An operator's browser, signed in by the link of `make run` (or, when that is used, by a new one)."""
+    contexts = []
+
+    def open_desk(**options):
+        context = chromium.new_context(bypass_csp=True, timezone_id="Europe/Paris", **options)
+        contexts.append(context)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.goto(portal.flask("operator", "invite", OPERATOR, "--role", "admin"))
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+        return page
+
+    yield open_desk
+    for context in contexts:
+        context.close()
+
+
+def received(portal):
+    """What the listener printed, webhook by webhook."""
+    return portal.log.read_text().split("Webhook received")[1:]
+
+
+def goto(page, name):
+    page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+
+
+def hold(page):
+    """axe finds nothing, and nothing is wider than the window."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), page.url
+
+
+def test_the_journey_from_the_share_button_to_the_verified_webhook(chromium, portal, desk, visit):
+    page = desk()
+    goto(page, "Integrations")
+    page.get_by_role("link", name="Magento: stream new orders", exact=True).click()
+    page.get_by_role("link", name="Share", exact=True).click()
+    page.get_by_role("radio", name="Share with a new user").check()
+    page.get_by_label("E-mail address").fill("journey@luma.example")
+    expect(page.get_by_label("Expiration Time")).to_have_value("7d")
+    page.get_by_role("button", name="Generate Link").click()
+    expect(page.get_by_role("heading", name="The link is ready")).to_be_visible()
+    page.get_by_role("button", name="Copy Link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    link = page.evaluate("() => navigator.clipboard.readText()")
+    assert link.startswith(f"{portal.base}/embedded-install?integrationId=")
+
+    before = len(received(portal))
+    window = visit("journey").open(link)
+    assert window.heading == "Connect Magento"
+    window.connect().press("Finish Installation")
+    assert window.heading == "Magento is connected"
+    assert window.open(link).heading == "This link was already used"
+
+    wait_until(lambda: len(received(portal)) > before)
+    assert "X-Alloy-Signature: verified" in received(portal)[-1]
+    assert "webhook-signature: verified" in received(portal)[-1]
+
+    goto(page, "Links")
+    row = page.get_by_role("row").filter(has_text="journey@luma.example")
+    expect(row.get_by_text("finished")).to_be_visible()
+    goto(page, "Installations")
+    expect(page.get_by_role("row").filter(has_text="journey@luma.example")).to_contain_text("Luma Store")
+    goto(page, "Events")
+
+    def is_delivered():
+        page.reload()
+        return page.locator('[data-state="delivered"]').count() > 0
+
+    wait_until(is_delivered)
+
+
+def test_the_sign_in_link_of_make_run_opens_the_dashboard(portal, chromium):
+    said = re.search(r"^Dashboard: (\S+)$", portal.log.read_text(), re.M)
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(said[1])
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    context.close()
+
+
+def test_a_user_is_found_while_typing(desk, portal):
+    portal.link("finder@shop.example")
+    page = desk()
+    page.goto(f"{portal.base}/dashboard/integrations")
+    page.get_by_role("link", name="Share").first.click()
+    page.get_by_label("Username").press_sequentially("finde")
+    page.get_by_role("button", name="finder@shop.example").click()
+    expect(page.get_by_label("Username")).to_have_value("finder@shop.example")
+    page.get_by_role("button", name="Generate Link").click()
+    expect(page.get_by_label("Install link")).to_have_value(re.compile("embedded-install"))
+
+
+def test_times_are_in_the_reader_s_zone_and_the_exact_moment_is_at_hand(desk, portal):
+    portal.link("timed@shop.example")
+    page = desk()
+    page.goto(f"{portal.base}/dashboard/links")
+    time = page.locator("time").first
+    shown, exact = time.inner_text(), time.get_attribute("title")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", exact)
+    hour = int(exact[11:13])
+    paris = page.evaluate("(iso) => new Date(iso).getHours()", time.get_attribute("datetime"))
+    assert paris != hour
+    assert f"{paris % 12 or 12}:{exact[14:16]}" in shown
+
+
+def test_everything_works_without_a_script(desk, portal, chromium):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(portal.flask("operator", "invite", "plain@demo.example", "--role", "member"))
+    page.get_by_role("button", name="Continue").click()
+    goto(page, "Integrations")
+    page.get_by_role("link", name="Share").first.click()
+    page.get_by_role("radio", name="Share with a new user").check()
+    page.get_by_label("E-mail address").fill("plain@luma.example")
+    page.get_by_role("button", name="Generate Link").click()
+    expect(page.get_by_label("Install link")).to_have_value(re.compile("embedded-install"))
+    expect(page.get_by_label("Install link")).to_have_attribute("readonly", "")
+    page.get_by_role("link", name="Follow what becomes of it").click()
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("revoked").first).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_screens_of_every_page(desk, portal, look):
+    portal.link("screens@shop.example")
+    page = desk(**LOOKS[look])
+    addresses = [f"/dashboard/{name}" for name in PAGES]
+    page.goto(f"{portal.base}/dashboard/integrations")
+    one = page.locator(".cards h2 a").first.get_attribute("href")
+    addresses += [one, f"{one}/share"]
+    for kind in ("links", "users"):
+        page.goto(f"{portal.base}/dashboard/{kind}")
+        addresses.append(page.locator("tbody a").first.get_attribute("href"))
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    for number, address in enumerate(addresses):
+        page.goto(portal.base + address)
+        name = address.removeprefix("/dashboard").strip("/").split("/")[0] or "overview"
+        page.screenshot(path=SCREENS / f"{look}-{number:02}-{name}.png", full_page=True)
+        hold(page)
