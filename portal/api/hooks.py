@@ -52,7 +52,7 @@ def _begin() -> ResponseReturnValue | None:
         raise
     _count(limiter, g.caller.name)
     if "\0" in request.path or b"%00" in request.query_string:
-        return _say(400, "An address can’t contain a zero character.")
+        return _say(404, "There is nothing by this name: no name contains a zero character.")
     if request.method == "POST" and "Idempotency-Key" in request.headers:
         return _replay(request.headers["Idempotency-Key"])
     return None

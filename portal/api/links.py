@@ -37,10 +37,9 @@ def _whole(number: Any) -> Any:
 
 
 Seconds = Annotated[Annotated[int, Field(ge=1, le=366 * 86400)], BeforeValidator(_whole)]
-Redirect = Annotated[
-    str,
-    Field(max_length=2000, pattern=r'^https?://[A-Za-z0-9.-]*[A-Za-z0-9](:[1-9][0-9]{0,3})?(/[^\s<>"\\\x00-\x1f]*)?$'),
-]
+# Printable ASCII without what would end an attribute or a header; other letters come percent-encoded in an address.
+_ADDRESS = r"^https?://[A-Za-z0-9.-]*[A-Za-z0-9](:[1-9][0-9]{0,3})?(/[!#-;=?-\[\]-~]*)?$"
+Redirect = Annotated[str, Field(max_length=2000, pattern=_ADDRESS)]
 Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$", max_length=35)]
 
 

@@ -17,6 +17,7 @@ _METHODS = ("get", "post", "put", "delete")
 _ERRORS = {
     "400": "Something can’t be read or taken; the message says what.",
     "401": "The key or token is missing, wrong or revoked.",
+    "404": "There is nothing by a name that was sent.",
     "429": "Too many calls; `Retry-After` says how long to wait.",
 }
 
@@ -63,6 +64,7 @@ def _complete(operation: dict[str, Any], method: str, *, is_open: bool) -> None:
         parameter["schema"].pop("default", None)
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
+        operation["responses"]["413"] = {"description": "What was sent is too large.", "content": problem}
     if method == "post":
         operation["parameters"] = [
             *operation.get("parameters", []),

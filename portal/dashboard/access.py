@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
+from apiflask import APIBlueprint
+from flask import Response, current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from htmx_flask import request as htmx
 from sqlalchemy.orm import Session
@@ -24,7 +25,8 @@ from portal.operators.models import OperatorSession, Role
 from portal.operators.rules import find_session, has_proved
 from portal.refusals import Refusal
 
-dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
+# Of APIFlask's kind only because it asks every blueprint with a guard whether it is a part of the API.
+dashboard = APIBlueprint("dashboard", __name__, url_prefix="/dashboard", enable_openapi=False)
 
 View = TypeVar("View", bound=Callable[..., Any])
 COOKIE_LIFE = 14 * 24 * 3600

@@ -11,6 +11,7 @@ from portal.dashboard.access import audit, dashboard, needs, set_cookie
 from portal.db import transaction
 from portal.environments import Environment
 from portal.operators.models import OperatorSession, Role
+from portal.operators.passkeys import passkeys_of
 from portal.operators.rules import InvitationUnusable, end_session, find_invitation, open_sessions
 from portal.operators.rules import sign_in as use_invitation
 
@@ -62,7 +63,8 @@ def sessions() -> ResponseReturnValue:
     """Where the operator is signed in."""
     with transaction() as session:
         rows = open_sessions(session, g.session.operator_id, now())
-    return render_template("dashboard/sessions.html", rows=rows, current=g.session.id)
+        passkeys = passkeys_of(session, g.session.operator_id)
+    return render_template("dashboard/sessions.html", rows=rows, passkeys=passkeys, current=g.session.id)
 
 
 @dashboard.post("/sessions/<session_id>/end")

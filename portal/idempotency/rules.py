@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +18,7 @@ from portal.refusals import Refusal
 KEPT = timedelta(hours=24)
 ABANDONED = timedelta(minutes=1)  # a call without an answer after this long died on its way
 LONGEST_KEY = 255
+_KEY = re.compile(f"[!-~]{{1,{LONGEST_KEY}}}")
 
 
 class BadIdempotencyKey(Refusal):
@@ -25,7 +27,7 @@ class BadIdempotencyKey(Refusal):
     title = "This can’t be an idempotency key"
 
     def message(self) -> str:
-        return f"`Idempotency-Key` is 1 to {LONGEST_KEY} visible ASCII characters; a UUID is a good one."
+        return f"`Idempotency-Key` is 1 to {LONGEST_KEY} visible ASCII characters without spaces; a UUID is a good one."
 
 
 class KeyUsedOtherwise(Refusal):
@@ -68,7 +70,7 @@ def claim(session: Session, keys: KeyRing, key: str, call: str, now: datetime) -
     Raises `BadIdempotencyKey`, `KeyUsedOtherwise`, `StillUnderWay`, and the database's IntegrityError when another
     request claimed the key at this very moment.
     """
-    if not 1 <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+    if not _KEY.fullmatch(key):
         raise BadIdempotencyKey
     key_hash = hashlib.sha256(key.encode()).hexdigest()
     known = session.scalar(sa.select(IdempotentCall).where(IdempotentCall.key_hash == key_hash))

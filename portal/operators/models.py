@@ -70,3 +70,30 @@ class OperatorSession(Base):
     ended_at: Mapped[datetime | None]
 
     operator: Mapped[Operator] = relationship()
+
+
+class Passkey(Base):
+    """A key that an operator's device keeps; the public half of it (WebAuthn)."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
+    operator_id: Mapped[str] = mapped_column(sa.ForeignKey("operators.id", ondelete="CASCADE"), index=True)
+    credential_id: Mapped[bytes] = mapped_column(unique=True)
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int]
+    name: Mapped[str] = mapped_column(sa.String(120))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    used_at: Mapped[datetime | None]
+
+    operator: Mapped[Operator] = relationship()
+
+
+class PasskeyChallenge(Base):
+    """A random challenge that was given out and may be answered once."""
+
+    __tablename__ = "passkey_challenges"
+
+    id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
+    challenge_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    expires_at: Mapped[datetime]

@@ -17,7 +17,7 @@ DEVELOPMENT, PRODUCTION = Environment.development, Environment.production
 
 # Tables without an environment of their own: what both share, and parts that are reached through their whole alone.
 SHARED = {"integrations", "integration_versions", "workflows", "workflow_versions"}
-SHARED |= {"operators", "invitations", "operator_sessions", "audit_entries"}
+SHARED |= {"operators", "invitations", "operator_sessions", "audit_entries", "passkeys", "passkey_challenges"}
 PARTS = {
     "failed_tries": "links",
     "installation_credentials": "installations",
