@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
 from portal.installations.models import Installation, InstallationCredential
@@ -34,6 +34,7 @@ class Stalled:
 class Attention:
     """What needs attention first."""
 
+    asked: list[Link]
     expiring: list[Link]
     stalled: list[Stalled]
     failing: list[Delivery]
@@ -42,11 +43,14 @@ class Attention:
     @property
     def is_empty(self) -> bool:
         """Whether everything is fine."""
-        return not (self.expiring or self.stalled or self.failing or self.broken)
+        return not (self.asked or self.expiring or self.stalled or self.failing or self.broken)
 
 
 def what_needs_attention(session: Session, now: datetime) -> Attention:
-    """Links that end soon unopened, installs that stalled, webhooks that fail, installations without a credential."""
+    """Who asks for a new link, which links end soon unopened, which installs stalled, which webhooks fail.
+
+    Also installations whose credential is gone. The newest of each kind, `MOST` at the most.
+    """
     usable = sa.and_(
         Link.origin == LinkOrigin.link,
         Link.finished_at.is_(None),
@@ -69,10 +73,31 @@ def what_needs_attention(session: Session, now: datetime) -> Attention:
         .limit(MOST)
     ).all()
     return Attention(
+        _asked(session, now),
         list(expiring),
         [Stalled(link, last_failure(session, link.id)) for link in opened],
         _failing(session, now),
         _broken(session),
+    )
+
+
+def _asked(session: Session, now: datetime) -> list[Link]:
+    # Answered is who got a newer link for the same thing.
+    newer = aliased(Link)
+    answered = sa.exists().where(
+        newer.user_id == Link.user_id,
+        newer.integration_id == Link.integration_id,
+        newer.created_at > Link.requested_at,
+        newer.origin == LinkOrigin.link,
+    )
+    return list(
+        session.scalars(
+            sa.select(Link)
+            .where(Link.requested_at > now - LOOK_BACK, ~answered)
+            .options(joinedload(Link.user), joinedload(Link.integration))
+            .order_by(Link.requested_at.desc())
+            .limit(MOST)
+        )
     )
 
 

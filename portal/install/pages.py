@@ -21,18 +21,19 @@ from portal.install import connecting
 from portal.install.first_view import make_ready
 from portal.install.sections import Section, lay_out
 from portal.install.settings import WorkflowSettings
-from portal.install.view import PageView, describe, read_settings, show, show_refusal
+from portal.install.view import PageView, describe, read_settings, show, show_asked, show_refusal
 from portal.installations.opening import find_untouched
 from portal.installations.rules import finish_connection, finish_installation
 from portal.integrations.rules import find_integration
 from portal.keys.ring import KeyRing
 from portal.links.errors import LinkFinished, LinkUnknown, TooManyTries
-from portal.links.models import Link
+from portal.links.models import Link, LinkState
 from portal.links.rules import (
     find_link,
     mark_opened,
     mark_passed_on,
     mark_verified,
+    request_new_link,
     require_patience,
     require_usable,
 )
@@ -52,7 +53,8 @@ def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Res
         link = _load(facts.get("token", ""), facts.get("integrationId", ""))
         posted = facts.get("press", "")[:64] if request.method == "POST" else ""
         g.press = posted or secrets.token_hex(8)
-        if not (link.finished_at and posted and posted == link.finished_by):
+        is_asking = request.method == "POST" and facts.get("action") == "request"  # for a new link: it may be over
+        if not is_asking and not (link.finished_at and posted and posted == link.finished_by):
             require_usable(link, now())
         return view(link)
 
@@ -103,6 +105,8 @@ def page_of(link: Link) -> ResponseReturnValue:
 @link_required
 def act(link: Link) -> ResponseReturnValue:
     """Every button of the page posts here; `action` says which was pressed."""
+    if request.form.get("action") == "request":
+        return ask_for_new(link)
     if link.finished_at:
         return show(_view(link, [], is_done=True), block="content")
     action, _, app = request.form.get("action", "finish").partition(":")
@@ -162,6 +166,15 @@ def pass_on(link: Link) -> ResponseReturnValue:
         mark_passed_on(session, link.id, now())
     view = _view(link, _sections(link, request.form), is_passing_on=True, settings=_posted_settings(link))
     return show(view, block="passing_on")
+
+
+def ask_for_new(link: Link) -> ResponseReturnValue:
+    """Tell the vendor that the person on the page of an ended link wants a new one."""
+    if link.state(now()) in (LinkState.finished, LinkState.revoked, LinkState.expired):
+        with transaction(link.environment) as session:
+            request_new_link(session, link, now())
+        return show_asked()
+    return page_of(link)
 
 
 def seen(link: Link) -> ResponseReturnValue:

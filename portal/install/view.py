@@ -22,6 +22,7 @@ from portal.db import transaction
 from portal.install.sections import Section
 from portal.install.settings import WorkflowSettings, lay_out_settings
 from portal.installations.models import Installation, InstallationCredential
+from portal.links.errors import LinkEnded
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import NO_INTEGRATION, link_url
 from portal.refusals import Refusal
@@ -254,11 +255,24 @@ def _with_title(view: PageView, fragment: str) -> str:
     return f"<title>{render_block(TEMPLATE, 'title', page=view)}</title>\n{fragment}"
 
 
+def _asking(refusal: Refusal) -> dict[str, str]:
+    """What the form to ask for a new link carries; nothing where there is no link to ask about."""
+    if not isinstance(refusal, LinkEnded) or request.path != PATH:
+        return {}
+    return {name: request.values.get(name, "") for name in ("integrationId", "token")}
+
+
+def show_asked() -> ResponseReturnValue:
+    """The page that says that the vendor was told."""
+    name = "install/asked.html"
+    return render_block(name, "content") if htmx.htmx else render_template(name)
+
+
 def show_refusal(refusal: Refusal) -> ResponseReturnValue:
     """The page that says what happened and what to do; the same status with and without htmx."""
     name = "install/refused.html"
     message = {"showModal": True} if g.get("is_hidden") else None
-    facts = {"refusal": refusal, "message": message, "is_modal": request.path != PATH}
+    facts = {"refusal": refusal, "message": message, "is_modal": request.path != PATH, "asking": _asking(refusal)}
     body = render_block(name, "content", **facts) if htmx.htmx else render_template(name, **facts)
     response = make_response(body, refusal.status)
     if htmx.htmx:

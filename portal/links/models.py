@@ -66,6 +66,7 @@ class Link(InEnvironment, Base):
     passed_on_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    requested_at: Mapped[datetime | None]  # when its user last asked for a new one
     finished_by: Mapped[str | None] = mapped_column(sa.String(64))  # which press of the button finished it
 
     user: Mapped[User] = relationship()

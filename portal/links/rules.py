@@ -29,6 +29,7 @@ from portal.links.prefilled import Prefilled
 from portal.links.token import Claims, NotOurToken, hash_token, read_token, write_token
 from portal.users.models import User
 
+REQUESTS_EVERY = timedelta(days=1)
 DEFAULT_LIFE = timedelta(days=7)
 LONGEST_LIFE = timedelta(days=366)
 TRIES, TRIES_WITHIN = 10, timedelta(minutes=10)
@@ -202,6 +203,16 @@ def mark_verified(session: Session, link_id: str, now: datetime) -> None:
 def mark_passed_on(session: Session, link_id: str, now: datetime) -> None:
     """Note that the person on the page handed it to somebody else who has the keys."""
     _stamp(session, link_id, "passed_on_at", now)
+
+
+def request_new_link(session: Session, link: Link, now: datetime) -> None:
+    """Remember that the person on the page of an ended link asks for a new one; once a day counts."""
+    session.execute(
+        sa.update(Link)
+        .where(Link.id == link.id, sa.or_(Link.requested_at.is_(None), Link.requested_at < now - REQUESTS_EVERY))
+        .values(requested_at=now)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def note_failure(

@@ -342,6 +342,16 @@ def test_the_overview_names_what_needs_attention_in_words(desk, user, integratio
     assert "Installations finished in the last 30 days: 1" in text
 
 
+def test_who_asks_for_a_new_link_is_named_until_there_is_one(desk, user, integration, backend, app):
+    made = backend.get(f"/users/{user}/integrations/{integration}/install-url")
+    backend.post(f"/links/{made['linkId']}/revoke")
+    query = {name: re.search(rf"{name}=([^&]+)", made["url"])[1] for name in ("token", "integrationId")}
+    app.test_client().post("/embedded-install", data={**query, "action": "request"})
+    assert "Somebody asks for a new link" in desk.get("/dashboard/").text
+    desk.post(f"/dashboard/links/{made['linkId']}/replace")
+    assert "Somebody asks for a new link" not in desk.get("/dashboard/").text
+
+
 PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
 
 

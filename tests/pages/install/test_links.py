@@ -180,3 +180,20 @@ def test_a_link_signed_with_a_key_that_another_process_just_made_works_at_once(a
         fresh = make_link()
     assert get(app, fresh.query).status == 200
     assert get(app, link.query).status == 200
+
+
+def test_who_has_an_ended_link_can_ask_for_a_new_one_once_a_day(page_of, make_link, app, row):
+    for username, column in (("a", "finished_at"), ("b", "revoked_at"), ("c", "expires_at")):
+        made = make_link(username=username)
+        change(app, made, **{column: now()})
+        page = page_of(made)
+        assert "Ask for a new link" in page.open().text
+        assert row(made).requested_at is None
+        assert page.submit("request").heading == "Acme Analytics was told"
+        first = row(made).requested_at
+        assert page.submit("request").status == 200
+        assert row(made).requested_at == first
+    fresh = page_of(make_link(username="d"))
+    assert "Ask for a new link" not in fresh.open().text
+    assert fresh.submit("request").heading == "Connect Magento"
+    assert row(fresh.link).requested_at is None
