@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 
 import click
 from flask import Flask, current_app
@@ -19,10 +19,12 @@ from portal.background.engine import running
 def worker() -> None:
     """Deliver webhooks and do the chores until stopped; set PORTAL_ENGINE=false for the web processes then."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    ended = threading.Event()
+    # A plain list: a handler runs in the middle of anything, and must not wait for a lock that its own thread holds.
+    ended: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda received, _frame: ended.append(received))
     with running(app, app.config["PORTAL_SETTINGS"]):
-        ended.wait()
+        while not ended:
+            time.sleep(0.1)
     # What still waits for an endpoint is taken up at the next start; its threads must not hold up the end.
     os._exit(0)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -64,19 +65,21 @@ def main() -> None:
     print(f"Sandbox shop: http://127.0.0.1:{port + 1}", flush=True)
     print(f"Sandbox access token: {read_token(Path(settings['PORTAL_INSTANCE']))}", flush=True)
 
-    ended = threading.Event()
+    # A plain list: a handler runs in the middle of anything, and must not wait for a lock that its own thread holds.
+    ended: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda received, _frame: ended.append(received))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the listener prints comes from anywhere
     neighbours(port, settings)
     portal = subprocess.Popen([sys.executable, "-m", "portal.server"], env=settings, start_new_session=True)
-    while not ended.wait(0.2):
-        if portal.poll() is not None:
+    while not ended:
+        time.sleep(0.1)
+        if portal.poll() is not None and not ended:
             print("The portal has ended, so the rest ends too. What it said stands above.", file=sys.stderr)
             break
     end(portal)
-    sys.exit(0 if ended.is_set() else 1)
+    sys.exit(0 if ended else 1)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

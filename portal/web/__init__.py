@@ -10,11 +10,12 @@ from flask.typing import ResponseReturnValue
 from htmx_flask import Htmx
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from structlog.contextvars import bind_contextvars
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from portal import faults
 from portal.settings import Settings
-from portal.web.headers import NONCE
+from portal.web.headers import NONCE, REQUEST_ID
 
 LARGEST_BODY = 512_000  # bytes; a PEM key and a dozen fields fit many times over
 _WORTH_PACKING = 1_000
@@ -34,6 +35,10 @@ def init_web(app: Flask, settings: Settings) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["install_workflows"] = {}
     app.extensions["first_views"] = {}
+
+    @app.before_request
+    def _name_in_log() -> None:
+        bind_contextvars(request_id=request.environ[REQUEST_ID])
 
     @app.context_processor
     def _nonce() -> dict[str, str]:

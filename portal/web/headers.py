@@ -7,8 +7,6 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from structlog.contextvars import bind_contextvars
-
 from portal.settings import Settings
 from portal.web.turns import TURN, Turn
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
 
 NONCE = "portal.nonce"  # where a request's nonce stands in its WSGI environment
 
+REQUEST_ID = "portal.request_id"  # and its own name, for answer and log
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # one that the caller gave is kept, if it can do no harm
 
 _NEVER_FRAMED = "/dashboard"  # where an operator's click must be meant
@@ -52,10 +51,10 @@ class SecureHeaders:
         self._ancestors = " ".join(settings.frame_ancestors)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        nonce = environ[NONCE] = secrets.token_hex(16)
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        bind_contextvars(request_id=request_id)
+        random = secrets.token_hex(24)
+        nonce = environ[NONCE] = random[:32]
+        given = environ.get("HTTP_X_REQUEST_ID")
+        request_id = environ[REQUEST_ID] = given if given and _REQUEST_ID.fullmatch(given) else random[32:]
 
         is_framed = not environ["PATH_INFO"].startswith(_NEVER_FRAMED)
 
