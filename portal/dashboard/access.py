@@ -110,6 +110,8 @@ def _guard() -> ResponseReturnValue | None:
         return _to_sign_in()
     if not g.session.operator.role.includes(needed):
         raise NotAllowed
+    if "\0" in request.path or any("\0" in text for text in request.values.values()):
+        raise FormTooOld  # no browser's form sends a zero character, and PostgreSQL's text has none
     if request.method == "POST" and not hmac.compare_digest(request.form.get("csrf", ""), g.session.csrf):
         raise FormTooOld
     return None

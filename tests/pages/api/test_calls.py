@@ -248,6 +248,8 @@ def test_what_can_not_be_read_is_explained(backend):
         assert "Please mend" in said or "can’t be read" in said
     status, said = backend.refusal("POST", "/users", {"username": "\ud800"})
     assert status == 400
+    assert backend.refusal("POST", "/run/event", {"event": "x", "userId": "a\0"})[0] == 400
+    assert backend.refusal("GET", "/users/a%00")[0] == 404
     assert backend.refusal("POST", "/users", data=b"x" * 600_000)[0] == 413
     assert backend.refusal("PATCH", "/users")[0] == 405
 

@@ -352,6 +352,12 @@ def test_who_asks_for_a_new_link_is_named_until_there_is_one(desk, user, integra
     assert "Somebody asks for a new link" not in desk.get("/dashboard/").text
 
 
+def test_a_zero_character_is_refused_before_any_database_sees_it(desk):
+    for path in ("/dashboard/users?user=a%00", "/dashboard/users/a%00b", "/dashboard/users/search?user=%00"):
+        assert desk.client.get(path).status_code == 400
+    assert desk.client.post("/dashboard/users", data={"csrf": desk.csrf, "username": "a\0"}).status_code == 400
+
+
 PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
 
 
