@@ -430,6 +430,16 @@ def test_icons_are_pictures(backend):
     assert backend.app.test_client().get("/icons/nothing.svg").status_code == 404
 
 
+def test_the_documented_addresses_answer(backend, user, integration):
+    """Each `curl` of the README and of docs/api.md, as it stands there."""
+    root = Path(__file__).parents[3]
+    text = (root / "README.md").read_text() + (root / "docs/api.md").read_text()
+    addresses = re.findall(r'curl -H "Authorization: Bearer \$KEY" "?http://127\.0\.0\.1:8000(/[^\s"]+)', text)
+    assert len(addresses) == 3
+    for address in addresses:
+        backend.get(address)
+
+
 def test_the_documented_body_of_a_link_is_taken(backend, user, integration):
     """docs/api.md shows every option; only the workflow's id is its own."""
     page = (Path(__file__).parents[3] / "docs/api.md").read_text()
