@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,5 +224,4 @@ def python_client(vendor: Vendor, front: TlsFront, tmp_path: Path) -> Callable[[
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
-    assert sys.version_info
     return run

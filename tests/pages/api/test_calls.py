@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from portal.clock import now
 from portal.db import transaction
 from portal.idempotency.models import IdempotentCall
 from portal.links.models import FailedTry, Link
+from portal.web import turns
 from tests.backend import WITH_FIELDS
-from tests.stage import answer
+from tests.stage import answer, hang, wait_until
 
 
 def data(app):
@@ -405,9 +407,31 @@ def test_an_event_is_listed_with_its_delivery_and_told_again(backend, user, inte
 
 
 def test_while_a_provider_hangs_other_calls_go_on(backend, user, provider):
+    """A credential's test waits for its provider outside of the turn: the others don't wait for it."""
+    provider.behave = hang
+    given = {"type": "magento", "data": {"store_url": provider.url, "access_token": "t"}}
+    refusals = []
+
+    def connect():
+        refusals.append(backend.refusal("POST", "/headless/credentials", {"userId": user, "credential": given}))
+
+    waiting = threading.Thread(target=connect)
+    waiting.start()
+    wait_until(lambda: bool(provider.calls))
+    assert not turns._lock.locked()
+    assert backend.get(f"/users/{user}")["userId"] == user
+    assert not refusals
+    provider.closing.set()
+    waiting.join(20)
+    assert refusals[0][0] == 400
+
+
+def test_a_provider_that_fails_is_explained(backend, user, provider):
     provider.behave = answer(503)
     given = {"type": "magento", "data": {"store_url": provider.url, "access_token": "t"}}
-    assert backend.refusal("POST", "/headless/credentials", {"userId": user, "credential": given})[0] == 400
+    status, said = backend.refusal("POST", "/headless/credentials", {"userId": user, "credential": given})
+    assert status == 400
+    assert "Magento" in said
 
 
 # The reference

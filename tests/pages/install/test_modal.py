@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from portal.clock import now
+from portal.credentials.models import Credential
 from portal.db import transaction
 from portal.links.durable import forget_unused_windows
 from portal.links.models import Link, LinkOrigin
@@ -17,7 +18,7 @@ from portal.web.limits import Limiter
 from portal.workflows.models import ChildWorkflow
 from tests.backend import WITH_FIELDS
 from tests.install_page import InstallPage, View, assert_page_holds_its_promises
-from tests.stage import Made
+from tests.stage import Made, answer
 
 
 class Modal(InstallPage):
@@ -135,12 +136,24 @@ def test_a_hidden_window_is_silent_only_when_nothing_is_to_be_asked(modal, integ
     assert told(page.finish())["workflowCreated"] is True
 
 
-def test_a_hidden_window_shows_itself_when_what_was_connected_fails(modal, integration, shop_credential, shop):
-    shop_credential()
+def test_a_hidden_window_shows_itself_when_what_was_connected_fails(modal, integration, backend, user, provider, app):
+    data = {"store_url": provider.url, "access_token": "t"}
+    backend.post("/headless/credentials", {"userId": user, "credential": {"type": "magento", "data": data}})
+    assert is_silent(modal(integrationId=integration, hide="true").view)
+    with app.app_context(), transaction() as session:
+        session.execute(sa.update(Credential).values(tested_at=now() - timedelta(hours=1)))
+    provider.behave = answer(401)
     page = modal(integrationId=integration, hide="true")
-    assert is_silent(page.view)
-    other = modal(integrationId=integration, hide="true", alwaysShowAuthentication="true")
-    assert told(other.view) == {"showModal": True}
+    assert not is_silent(page.view)
+    assert told(page.view) == {"showModal": True}
+    assert "did not accept" in page.view.text
+
+
+def test_a_hidden_window_that_is_to_show_authentication_shows_itself(modal, integration, shop_credential):
+    shop_credential()
+    page = modal(integrationId=integration, hide="true", alwaysShowAuthentication="true")
+    assert told(page.view) == {"showModal": True}
+    assert not is_silent(page.view)
 
 
 def test_the_title_is_shown_as_text(modal, integration):
