@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from portal.api.access import own, the_user, user_if_named
 from portal.api.hooks import resource
-from portal.api.shapes import Body, Message, Moment, Query, Ref, Reply, UserQuery, either, optional
+from portal.api.shapes import Body, Message, Moment, OfUser, Ref, Reply, UserQuery, either, optional
 from portal.installations.changing import find_child
 from portal.refusals import Refusal
 from portal.workflows.rules import find_workflow
@@ -119,12 +119,6 @@ class RunMade(Reply):
     execution_uuid: str
 
 
-class RerunQuery(Query):
-    """Whose run."""
-
-    user_id: Ref
-
-
 @runs.post("/run/workflow")
 @runs.input(RunWorkflow)
 @runs.output(Message)
@@ -149,10 +143,10 @@ def run_event(json_data: RunEvent) -> Message:
 
 
 @runs.post("/workflows/<workflow>/rerun/<execution>")
-@runs.input(RerunQuery, location="query")
+@runs.input(OfUser, location="query")
 @runs.output(RunMade)
 @runs.doc(summary="Run again with the same data", responses={409: "There is no runtime yet."})
-def rerun(workflow: str, execution: str, query_data: RerunQuery) -> RunMade:
+def rerun(workflow: str, execution: str, query_data: OfUser) -> RunMade:
     with own() as session:
         the_user(session, query_data.user_id)
         find_workflow(session, workflow)

@@ -68,6 +68,12 @@ class UserQuery(Query):
     user_id: Ref | None = None
 
 
+class OfUser(Query):
+    """For whom, where only a backend with its key may ask."""
+
+    user_id: Ref
+
+
 class PageQuery(Query):
     """Which part of a list."""
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from portal.api.access import open_to_users, own, the_user, user_if_named
 from portal.api.hooks import resource
-from portal.api.shapes import Body, Moment, Query, Ref, Reply, UserQuery, either, optional
+from portal.api.shapes import Body, Moment, OfUser, Ref, Reply, UserQuery, either, optional
 from portal.clock import now
 from portal.installations.changing import (
     activate_workflow,
@@ -139,12 +139,6 @@ class Which(Body):
         return self.workflow_id or self.workflow_name
 
 
-class OfUser(Query):
-    """Whose copy."""
-
-    user_id: Ref
-
-
 class Activated(Reply):
     """Whether the user's copy runs now."""
 
@@ -178,12 +172,6 @@ class WorkflowUsers(Reply):
     """Who has installed the workflow."""
 
     data: list[WorkflowUser]
-
-
-class WorkflowUsersQuery(Query):
-    """Only this user."""
-
-    user_id: Ref | None = None
 
 
 class _Copies:
@@ -361,10 +349,10 @@ def delete(workflow: str, query_data: OfUser) -> Deleted:
 
 
 @workflows.get("/workflows/<workflow>/users")
-@workflows.input(WorkflowUsersQuery, location="query")
+@workflows.input(UserQuery, location="query")
 @workflows.output(WorkflowUsers)
 @workflows.doc(summary="List the users of a workflow")
-def list_users(workflow: str, query_data: WorkflowUsersQuery) -> WorkflowUsers:
+def list_users(workflow: str, query_data: UserQuery) -> WorkflowUsers:
     with own() as session:
         found = find_workflow(session, workflow)
         statement = (

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import segno
 import sqlalchemy as sa
-from flask import current_app, g, render_template, request
+from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session, selectinload
 from werkzeug.datastructures import MultiDict
@@ -182,7 +182,6 @@ def show_made(session: Session, link: Link, token: str) -> ResponseReturnValue:
         mail_url=f"mailto:{quote(link.user.username)}?subject={quote(subject)}&body={quote(body)}",
         qr=segno.make(url, error="m").svg_inline(scale=3, svgclass="qr", lineclass=None, omitsize=True),
         is_known=_known(session, link),
-        operator=g.session.operator,
     )
 
 

@@ -58,22 +58,7 @@ def finish_installation(
     values, problems = check_settings(published, settings or {})
     if problems:
         raise SettingsWrong(problems)
-    if earlier is not None and link.how.operation != "install":
-        installation = earlier
-        installation.link_id, installation.is_enabled = link.id, True
-        _forget_credentials(session, [installation.id])
-    else:
-        if earlier is not None:
-            end_installation(session, earlier, now)
-        installation = Installation(
-            id=new_id(),
-            environment=link.environment,
-            user_id=link.user_id,
-            integration_id=link.integration_id,
-            link_id=link.id,
-            installed_at=now,
-        )
-        session.add(installation)
+    installation = _installation_for(session, link, earlier, now)
     activate(session, [credential.id for credential in chosen.values() if credential.is_draft], now)
     session.flush()
     for app, credential in chosen.items():
@@ -103,6 +88,30 @@ def finish_installation(
         url=webhook_url,
         now=now,
     )
+    return installation
+
+
+def _installation_for(session: Session, link: Link, earlier: Installation | None, now: datetime) -> Installation:
+    """The installation that the link makes: a new one in the place of an `earlier` one, or that one to be changed."""
+    if earlier is not None and link.how.operation != "install":
+        earlier.link_id, earlier.is_enabled = link.id, True
+        session.execute(
+            sa.delete(InstallationCredential)
+            .where(InstallationCredential.installation_id == earlier.id)
+            .execution_options(synchronize_session=False)
+        )
+        return earlier
+    if earlier is not None:
+        end_installation(session, earlier, now)
+    installation = Installation(
+        id=new_id(),
+        environment=link.environment,
+        user_id=link.user_id,
+        integration_id=link.integration_id,
+        link_id=link.id,
+        installed_at=now,
+    )
+    session.add(installation)
     return installation
 
 
@@ -172,14 +181,6 @@ def end_installation(session: Session, installation: Installation, now: datetime
         sa.update(Installation)
         .where(Installation.id == installation.id)
         .values(removed_at=now, is_enabled=False)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _forget_credentials(session: Session, installation_ids: Sequence[str]) -> None:
-    session.execute(
-        sa.delete(InstallationCredential)
-        .where(InstallationCredential.installation_id.in_(installation_ids))
         .execution_options(synchronize_session=False)
     )
 
