@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -154,3 +155,22 @@ def install(backend: Backend, user: str, shop_credential: Callable[..., str]) ->
         return str(backend.get("/installations")["data"][0]["installationId"])
 
     return run
+
+
+def data(app: Flask) -> str:
+    """The whole database as text, to look for what must not be in it."""
+    with app.app_context(), transaction() as session:
+        return "\n".join(session.connection().connection.driver_connection.iterdump())  # type: ignore[union-attr]
+
+
+def change(app: Flask, statement: Any) -> None:
+    """Run a statement, to bring about what takes long or happens elsewhere."""
+    with app.app_context(), transaction() as session:
+        session.execute(statement)
+
+
+def link_in(view: Any) -> str:
+    """The install link that a page of the dashboard shows."""
+    found = re.search(r'id="link" type="text" readonly value="([^"]+)"', view.html)
+    assert found, view.text
+    return found[1].replace("&amp;", "&")

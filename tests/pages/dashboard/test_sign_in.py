@@ -1,0 +1,78 @@
+"""How operators sign in, stay signed in and are signed out."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from portal.clock import now
+from portal.db import transaction
+from portal.operators.models import Invitation, OperatorSession, Role
+from portal.operators.rules import invite
+from tests.backend import change
+
+
+def test_a_sign_in_link_works_once_and_opening_it_does_not_use_it(app, sign_in):
+    with app.app_context(), transaction() as session:
+        _, token = invite(session, "ada@vendor.example", Role.viewer, now())
+    client = app.test_client()
+    for _ in range(3):
+        assert "ada@vendor.example" in client.get(f"/dashboard/sign-in?token={token}").text
+        assert client.get("/dashboard/").status_code == 303
+    answer = client.post("/dashboard/sign-in", data={"token": token})
+    assert answer.status_code == 303
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Path=/dashboard" in cookie
+    assert client.get("/dashboard/").status_code == 200
+    again = app.test_client().post("/dashboard/sign-in", data={"token": token})
+    assert again.status_code == 410
+    assert "It works once" in again.text
+
+
+def test_a_sign_in_link_is_over_after_an_hour(app):
+    with app.app_context(), transaction() as session:
+        _, token = invite(session, "ada@vendor.example", Role.viewer, now())
+    change(app, sa.update(Invitation).values(expires_at=now()))
+    assert app.test_client().get(f"/dashboard/sign-in?token={token}").status_code == 410
+    assert app.test_client().post("/dashboard/sign-in", data={"token": token}).status_code == 410
+
+
+def test_no_token_of_a_session_or_invitation_is_stored(app, desk):
+    with app.app_context(), transaction() as session:
+        dump = "\n".join(session.connection().connection.driver_connection.iterdump())
+    assert desk.client.get_cookie("portal-session", path="/dashboard").value not in dump
+
+
+def test_signing_out_ends_the_session_on_the_server(desk, app):
+    cookie = desk.client.get_cookie("portal-session", path="/dashboard").value
+    desk.post("/dashboard/sign-out")
+    thief = app.test_client()
+    thief.set_cookie("portal-session", cookie, path="/dashboard")
+    assert thief.get("/dashboard/").status_code == 303
+
+
+def test_other_browsers_are_listed_and_can_be_signed_out(sign_in, app):
+    here, there = sign_in(), sign_in()
+    page = here.get("/dashboard/sessions")
+    (other,) = re.findall(r"/dashboard/sessions/([0-9a-f]{24})/end", page.html)
+    here.post(f"/dashboard/sessions/{other}/end")
+    assert there.client.get("/dashboard/").status_code == 303
+    assert here.client.get("/dashboard/").status_code == 200
+
+
+def test_a_session_of_somebody_else_can_not_be_ended(sign_in, app):
+    here, there = sign_in(), sign_in(email="other@vendor.example")
+    with app.app_context(), transaction() as session:
+        ids = session.scalars(sa.select(OperatorSession.id)).all()
+    for one in ids[1:]:
+        here.post(f"/dashboard/sessions/{one}/end", follow=False)
+    assert there.client.get("/dashboard/").status_code == 200
+
+
+def test_a_session_that_was_not_seen_for_two_weeks_is_over(desk, app):
+    change(app, sa.update(OperatorSession).values(seen_at=now() - timedelta(days=15)))
+    assert desk.client.get("/dashboard/").status_code == 303
