@@ -11,8 +11,9 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, joinedload
 
+from portal.credentials.models import InstallationCredential
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
-from portal.installations.models import Installation, InstallationCredential
+from portal.installations.models import Installation
 from portal.links.models import FailedTry, Link, LinkOrigin
 from portal.users.models import User
 

@@ -1,4 +1,4 @@
-"""What an app's YAML file may say, as pydantic models: its fields, where they go in a request, and its test."""
+"""What an app's YAML file may say, as pydantic models: its fields, where they go in a request, its test, its triggers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,20 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import jmespath
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import AfterValidator, StringConstraints, model_validator
 from pydantic import Field as Declared
 from pydantic_core import PydanticCustomError
 
+from portal.catalogue.parts import Expression, Line, Part, Path, Slug
 from portal.catalogue.reasons import Reason
+from portal.catalogue.triggers import Trigger
 from portal.colour import require_colour
 from portal.http import Problem
 
 PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _HOST_RULE = re.compile(r"\.?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
 
-Line = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]+$")
-]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-Path = Annotated[str, StringConstraints(pattern=r"^/[^?#\s]*$")]
 FieldType = Literal["text", "secret", "url", "host", "label", "email", "uuid", "number", "select", "pem"]
-
-
-def _require_expression(text: str) -> str:
-    try:
-        jmespath.compile(text)
-    except jmespath.exceptions.JMESPathError as error:
-        raise ValueError(f"is not a JMESPath expression ({str(error).splitlines()[0]})") from None
-    return text
 
 
 def _require_pattern(text: str) -> str:
@@ -49,16 +37,11 @@ def _require_https(text: str) -> str:
     return text
 
 
-Expression = Annotated[str, AfterValidator(_require_expression)]
 Pattern = Annotated[str, AfterValidator(_require_pattern)]
 HttpsUrl = Annotated[str, AfterValidator(_require_https)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Field(_Part):
+class Field(Part):
     """One thing that the end user types. `name` is its key in the file."""
 
     name: Slug = ""
@@ -97,14 +80,14 @@ class Field(_Part):
         return self.type in ("url", "host", "label")
 
 
-class Basic(_Part):
+class Basic(Part):
     """HTTP basic authentication."""
 
     user: str
     password: str = ""
 
 
-class Auth(_Part):
+class Auth(Part):
     """Where the credential goes in every request; several places at once are fine."""
 
     bearer: str | None = None
@@ -118,7 +101,7 @@ class Auth(_Part):
         return [*([self.bearer] if self.bearer else []), *basic, *self.headers.values(), *self.query.values()]
 
 
-class TestRequest(_Part):
+class TestRequest(Part):
     """The request that proves a credential, what counts as success and where the account's name stands."""
 
     __test__ = False  # not a test class of pytest's
@@ -149,7 +132,7 @@ class TestRequest(_Part):
         return self.get or self.post or "/"
 
 
-class App(_Part):
+class App(Part):
     """A third-party system that credentials are for."""
 
     name: Slug
@@ -165,6 +148,8 @@ class App(_Part):
     )
     auth: Auth
     test: TestRequest | None = None
+    triggers: dict[Slug, Trigger] = Declared(default_factory=dict, description="What workflows can begin with.")
+    personal: tuple[str, ...] = Declared((), description="Keys of personal data in what the app sends: masked in logs.")
 
     @model_validator(mode="before")
     @classmethod
@@ -207,7 +192,7 @@ def _missing(name: str) -> Field:
 
 def _defects(app: App) -> list[tuple[str, str]]:
     """What single fields can't know, as (key in the file, sentence): names in templates, the host rule."""
-    return [*_template_defects(app), *_host_defects(app)]
+    return [*_template_defects(app), *_host_defects(app), *_trigger_defects(app)]
 
 
 def _template_defects(app: App) -> Iterator[tuple[str, str]]:
@@ -227,6 +212,20 @@ def _template_defects(app: App) -> Iterator[tuple[str, str]]:
                 yield key, f"the secret “{name}” stands in a URL: put it into `auth`"
     if not app.auth.templates():
         yield "auth", "no credential is placed: say bearer, basic, headers or query"
+
+
+def _trigger_defects(app: App) -> Iterator[tuple[str, str]]:
+    fields = {f.name: f for f in app.fields}
+    for key, trigger in app.triggers.items():
+        for template in trigger.url_templates():
+            for name in PLACE.findall(template):
+                if name in fields and fields[name].is_secret:
+                    yield "triggers", f"{key}: the secret “{name}” stands in a URL: put it into `auth`"
+        for template in trigger.templates():
+            for name in PLACE.findall(template):
+                if name not in fields and name not in trigger.own_names:
+                    known = ", ".join(sorted(trigger.own_names))
+                    yield "triggers", f"{key}: “{name}” is neither a field nor one of {known}: mend the name"
 
 
 def _host_defects(app: App) -> Iterator[tuple[str, str]]:

@@ -10,10 +10,11 @@ from flask.cli import AppGroup
 from sqlalchemy.orm import selectinload
 
 from portal.commands.output import as_json, in_environment, plainly, print_facts, print_rows, when
+from portal.credentials.models import InstallationCredential
 from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.errors import UnknownInstallation
-from portal.installations.models import Installation, InstallationCredential
+from portal.installations.models import Installation
 from portal.workflows.models import ChildWorkflow
 
 installation = AppGroup("installation", help="Installations: what finished links left behind.")

@@ -1,11 +1,11 @@
-"""The table of credentials. A draft is bound to its link and dies with it."""
+"""The tables of credentials and of which installation runs with which. A draft is bound to its link and dies with it."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
 from portal.db import Base, InEnvironment
@@ -30,8 +30,24 @@ class Credential(InEnvironment, Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     tested_at: Mapped[datetime] = mapped_column(default=now)
+    broken_at: Mapped[datetime | None]  # since when the provider refuses it
+    broken_because: Mapped[str | None] = mapped_column(sa.String(500))
 
     @property
     def is_draft(self) -> bool:
         """Whether it still waits for its link to be finished."""
         return self.link_id is not None
+
+
+class InstallationCredential(Base):
+    """Which credential an installation uses for which app."""
+
+    __tablename__ = "installation_credentials"
+
+    installation_id: Mapped[str] = mapped_column(
+        sa.ForeignKey("installations.id", ondelete="CASCADE"), primary_key=True
+    )
+    app: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    credential_id: Mapped[str] = mapped_column(sa.ForeignKey("credentials.id"), index=True)
+
+    credential: Mapped[Credential] = relationship()

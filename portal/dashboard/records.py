@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import joinedload, selectinload
 
 from portal.clock import now
+from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import credentials_of, drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own, require_proof
 from portal.dashboard.lists import listing
@@ -24,7 +25,7 @@ from portal.installations.changing import (
     find_installation,
     upgrade_installation,
 )
-from portal.installations.models import Installation, InstallationCredential
+from portal.installations.models import Installation
 from portal.installations.rules import end_installation
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.links.rules import create_link, find_by_id, in_state, revoke_link

@@ -17,11 +17,12 @@ from sqlalchemy.orm import joinedload
 from werkzeug.datastructures import MultiDict
 
 from portal.catalogue import App
+from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import credentials_of
 from portal.db import transaction
 from portal.install.sections import Section
 from portal.install.settings import WorkflowSettings, lay_out_settings
-from portal.installations.models import Installation, InstallationCredential
+from portal.installations.models import Installation
 from portal.links.errors import LinkEnded
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import NO_INTEGRATION, link_url

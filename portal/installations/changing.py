@@ -8,9 +8,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from portal.credentials.models import Credential
+from portal.credentials.models import Credential, InstallationCredential
 from portal.installations.errors import NotConnected, UnknownInstallation
-from portal.installations.models import Installation, InstallationCredential
+from portal.installations.models import Installation
 from portal.installations.rules import end_installation, standing_children
 from portal.integrations.models import Integration
 from portal.users.models import User

@@ -1,4 +1,4 @@
-"""The tables of installations and of the credentials that each one runs with."""
+"""The table of installations."""
 
 from __future__ import annotations
 
@@ -8,26 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
-from portal.credentials.models import Credential
+from portal.credentials.models import InstallationCredential
 from portal.db import Base, InEnvironment
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
-
-
-class InstallationCredential(Base):
-    """Which credential an installation uses for which app."""
-
-    __tablename__ = "installation_credentials"
-
-    installation_id: Mapped[str] = mapped_column(
-        sa.ForeignKey("installations.id", ondelete="CASCADE"), primary_key=True
-    )
-    app: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    credential_id: Mapped[str] = mapped_column(sa.ForeignKey("credentials.id"), index=True)
-
-    credential: Mapped[Credential] = relationship()
 
 
 class Installation(InEnvironment, Base):

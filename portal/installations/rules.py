@@ -9,12 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from portal.credentials.models import Credential
+from portal.credentials.models import Credential, InstallationCredential
 from portal.credentials.rules import activate, drop_drafts
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.installations.errors import CredentialsMissing
-from portal.installations.models import Installation, InstallationCredential
+from portal.installations.models import Installation
 from portal.links.models import Link
 from portal.links.rules import spend
 from portal.workflows.errors import SettingsWrong

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from portal.catalogue import App
 from portal.refusals import Refusal
+from portal.workflows.checking import check_definition
+from portal.workflows.definition import Definition, ForEach, RequestStep, Step, Trigger
 from portal.workflows.fields import ConfigurableField, Name, Slug
 
 Sentence = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*$")
 ]
+
+
+Place = tuple[int | str, ...]
 
 
 class IntegrationDefects(Refusal):
@@ -32,7 +39,7 @@ class _Part(BaseModel):
 
 
 class WorkflowDeclaration(_Part):
-    """One parent workflow. Trigger and steps are kept as data; running them is the runtime's work."""
+    """One parent workflow. Trigger and steps are kept as they were written; `Definition` reads them."""
 
     name: Name
     description: Sentence
@@ -58,7 +65,7 @@ class IntegrationDeclaration(_Part):
         return self
 
 
-def read_declaration(path: Path, apps: Container[str]) -> IntegrationDeclaration:
+def read_declaration(path: Path, apps: Mapping[str, App]) -> IntegrationDeclaration:
     """Read and check an integration file; `apps` are those of the catalogue. Raises `IntegrationDefects`."""
     try:
         text = path.read_text("utf-8")
@@ -67,10 +74,14 @@ def read_declaration(path: Path, apps: Container[str]) -> IntegrationDeclaration
     return parse_declaration(text, apps, source=str(path))
 
 
-def parse_declaration(text: str, apps: Container[str], *, source: str) -> IntegrationDeclaration:
+def parse_declaration(text: str, apps: Mapping[str, App], *, source: str) -> IntegrationDeclaration:
     """Check the text of an integration file. Raises `IntegrationDefects` with line numbers."""
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        if line := _cycle(node, ()):
+            raise IntegrationDefects(
+                source, [f"line {line}: this goes round in a circle: an alias stands inside itself."]
+            )
         data = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -81,21 +92,63 @@ def parse_declaration(text: str, apps: Container[str], *, source: str) -> Integr
     try:
         declaration = IntegrationDeclaration.model_validate(data)
     except ValidationError as error:
-        defects = [
-            f"line {_line(node, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'the file'}: "
-            f"{e['msg'].removeprefix('Value error, ')}."
-            for e in error.errors(include_input=False, include_url=False)
-        ]
-        raise IntegrationDefects(source, defects) from None
+        raise IntegrationDefects(source, [_told(node, *one) for one in _defects(error)]) from None
     strangers = [
         f"line {_line(node, ('apps', i))}: there is no app “{app}” in the catalogue: "
         "`flask catalogue list` names them, `PORTAL_CATALOGUE` adds your own."
         for i, app in enumerate(declaration.apps)
         if app not in apps
     ]
-    if strangers:
-        raise IntegrationDefects(source, strangers)
+    defects = strangers or [_told(node, *one) for one in _workflow_defects(declaration, apps)]
+    if defects:
+        raise IntegrationDefects(source, defects)
     return declaration
+
+
+def _workflow_defects(declaration: IntegrationDeclaration, apps: Mapping[str, App]) -> Iterator[tuple[Place, str]]:
+    for number, workflow in enumerate(declaration.workflows):
+        here: Place = ("workflows", number)
+        try:
+            definition = Definition.model_validate(workflow.model_dump(include={"trigger", "steps", "fields"}))
+        except ValidationError as error:
+            yield from _defects(error, here)
+        else:
+            for place, text in check_definition(definition, declaration.apps, apps):
+                yield (*here, *place), text
+
+
+_KEYS = sorted(
+    {
+        field.alias or name
+        for model in (
+            IntegrationDeclaration,
+            WorkflowDeclaration,
+            ConfigurableField,
+            Trigger,
+            Step,
+            RequestStep,
+            ForEach,
+        )
+        for name, field in cast(type[BaseModel], model).model_fields.items()
+    }
+)
+
+
+def _defects(error: ValidationError, above: Place = ()) -> Iterator[tuple[Place, str]]:
+    for one in error.errors(include_input=False, include_url=False):
+        place: Place = (*above, *one["loc"])
+        if one["type"] == "extra_forbidden":
+            near = get_close_matches(str(place[-1]), _KEYS, n=1)
+            yield place, "this is not known here: " + (f"did you mean “{near[0]}”?" if near else "take it out")
+        elif one["type"] == "missing":
+            yield place, "this is missing: add it"
+        else:
+            yield place, one["msg"].removeprefix("Value error, ")
+
+
+def _told(node: yaml.Node | None, place: Place, text: str) -> str:
+    name = ".".join(str(part) for part in place) or "the file"
+    return f"line {_line(node, place)}: {name}: {text}{'' if text.endswith('?') else '.'}"
 
 
 def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
@@ -112,3 +165,13 @@ def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
         else:
             break
     return line
+
+
+def _cycle(node: yaml.Node | None, above: tuple[int, ...]) -> int:
+    """The line of a part that contains itself; 0 when there is none."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 0
+    if id(node) in above:
+        return int(node.start_mark.line) + 1
+    parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    return next((line for part in parts if (line := _cycle(part, (*above, id(node))))), 0)

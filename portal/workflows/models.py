@@ -58,7 +58,8 @@ class WorkflowVersion(Base):
 class ChildWorkflow(InEnvironment, Base):
     """One user's copy of one version of a parent; `values` are what was set for its configurable fields.
 
-    `output_override` is what the vendor's page gave to replace outputs of steps with, kept as it came.
+    `output_override` is what the vendor's page gave to replace outputs of steps with. A child that is paused keeps
+    what comes until it goes on; one that isn't active takes nothing.
     """
 
     __tablename__ = "child_workflows"
@@ -66,6 +67,7 @@ class ChildWorkflow(InEnvironment, Base):
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     installation_id: Mapped[str] = mapped_column(sa.ForeignKey("installations.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
     workflow_id: Mapped[str] = mapped_column(sa.ForeignKey("workflows.id"), index=True)
     version_id: Mapped[str] = mapped_column(sa.ForeignKey("workflow_versions.id"))
     definition: Mapped[dict[str, Any]]
@@ -74,6 +76,9 @@ class ChildWorkflow(InEnvironment, Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
     removed_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    paused_because: Mapped[str | None] = mapped_column(sa.String(500))
+    runs_made: Mapped[int] = mapped_column(default=0)
 
     workflow: Mapped[Workflow] = relationship()
     version: Mapped[WorkflowVersion] = relationship()

@@ -1,0 +1,162 @@
+"""Values in a workflow file: literals, and `${ JMESPath }` in them. Nothing else is evaluated, and no code ever.
+
+A string that is one `${ … }` becomes whatever the expression gives; in the middle of a text its result is written as
+text. `$${` is a plain `${`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import jmespath
+
+LONGEST = 1000  # characters of one expression
+DEEPEST = 20  # levels of mappings and lists in a value
+
+
+class BadExpression(ValueError):
+    """An expression that can't be read; the text is the sentence for whoever wrote it."""
+
+
+class NoValue(Exception):
+    """An expression that can be read, but not applied to the values that came."""
+
+
+Piece = tuple[str, str]  # ("text", …) or ("expression", …)
+
+
+@lru_cache(maxsize=4096)
+def split(text: str) -> tuple[Piece, ...]:
+    """The literal pieces and the expressions of a string, in order. Raises `BadExpression`."""
+    pieces: list[Piece] = []
+    plain, at = "", 0
+    while at < len(text):
+        if text.startswith("$${", at):
+            plain, at = plain + "${", at + 3
+        elif text.startswith("${", at):
+            end = _end(text, at + 2)
+            if plain:
+                pieces.append(("text", plain))
+                plain = ""
+            pieces.append(("expression", text[at + 2 : end].strip()))
+            at = end + 1
+        else:
+            plain, at = plain + text[at], at + 1
+    if plain or not pieces:
+        pieces.append(("text", plain))
+    for kind, piece in pieces:
+        if kind == "expression":
+            _compiled(piece)
+    return tuple(pieces)
+
+
+_TOKEN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`|[{}]""", re.S)
+
+
+def _end(text: str, start: int) -> int:
+    """Where the brace stands that closes an expression; braces in quotes and in hashes don't."""
+    depth = 1
+    for token in _TOKEN.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
+        if depth == 0:
+            return token.start()
+    raise BadExpression(f"“{text[:80]}” opens an expression with ${{ and never closes it: add a }}")
+
+
+@lru_cache(maxsize=4096)
+def _compiled(expression: str) -> Any:
+    if len(expression) > LONGEST:
+        raise BadExpression(f"“{expression[:40]}…” is too long: an expression has at most {LONGEST} characters")
+    if not expression:
+        raise BadExpression("${ } is empty: write what to pick, such as ${ trigger.id }")
+    try:
+        return jmespath.compile(expression)
+    except jmespath.exceptions.JMESPathError as error:
+        place = getattr(error, "lex_position", None)
+        where = f": it can’t be read from character {place + 1} on" if isinstance(place, int) else ""
+        raise BadExpression(f"“{expression}” is not a JMESPath expression{where}") from None
+
+
+def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
+    """What the expression gives in this scope; None where there is nothing. Raises `NoValue`, `BadExpression`."""
+    try:
+        return _compiled(expression).search(scope)
+    except (jmespath.exceptions.JMESPathError, TypeError, ValueError, RecursionError) as error:
+        raise NoValue(f"“{expression}” can’t be applied to what came: {str(error).splitlines()[0]}") from None
+
+
+def fill(value: Any, scope: Mapping[str, Any]) -> Any:
+    """`value` with every expression in it replaced by what it gives. Raises `NoValue`."""
+    if isinstance(value, str):
+        pieces = split(value)
+        if len(pieces) == 1 and pieces[0][0] == "expression":
+            return evaluate(pieces[0][1], scope)
+        return "".join(piece if kind == "text" else as_text(evaluate(piece, scope)) for kind, piece in pieces)
+    if isinstance(value, Mapping):
+        return {str(fill(key, scope)): fill(item, scope) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(item, scope) for item in value]
+    return value
+
+
+def fill_text(text: str, scope: Mapping[str, Any], escape: Callable[[str], str]) -> str:
+    """The same as a text, with what expressions give escaped for the place. Raises `NoValue`."""
+    return "".join(piece if kind == "text" else escape(as_text(evaluate(piece, scope))) for kind, piece in split(text))
+
+
+def as_text(value: Any) -> str:
+    """A value in the middle of a text: nothing for null, the text itself, JSON for all else."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def expressions_in(value: Any, place: tuple[str | int, ...] = (), depth: int = 0) -> Iterator[tuple[Any, str]]:
+    """(place, string) of every string in a value, keys too. Raises `BadExpression` when it is nested too deeply."""
+    if depth > DEEPEST:
+        raise BadExpression(f"it is nested more than {DEEPEST} levels deep: flatten it")
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield (*place, str(key)), str(key)
+            yield from expressions_in(item, (*place, str(key)), depth + 1)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from expressions_in(item, (*place, number), depth + 1)
+
+
+# What an expression asks for, for the check before anything runs.
+
+_ROOTED = {
+    "subexpression",
+    "index_expression",
+    "projection",
+    "value_projection",
+    "filter_projection",
+    "flatten",
+    "pipe",
+}
+
+
+def names_in(expression: str) -> set[tuple[str, ...]]:
+    """The names that an expression takes from its scope: ("trigger",), ("steps", "send_the_order"), … ."""
+    return set(_names(_compiled(expression).parsed))
+
+
+def _names(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    kind, children = node["type"], node.get("children", [])
+    if kind == "field":
+        yield (node["value"],)
+    elif kind == "subexpression" and children[0]["type"] == "field":
+        follows = children[1]
+        yield (children[0]["value"], *([follows["value"]] if follows["type"] == "field" else []))
+    elif kind in _ROOTED:
+        yield from _names(children[0])  # what follows is about what the first part gave
+    elif kind != "expref":
+        for child in children:
+            yield from _names(child)
