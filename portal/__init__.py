@@ -23,11 +23,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.catalogue import load_catalogue
     from portal.dashboard.pages import dashboard
     from portal.db import Database
+    from portal.hooks.pages import hooks
     from portal.http import Outbound, PrivateNetwork
     from portal.install import modal  # noqa: F401 - adds its pages to the blueprint
     from portal.install.first_view import FirstViews
     from portal.install.pages import install
     from portal.keys.ring import KeyRing
+    from portal.runs.executing import Executor
     from portal.security.pages import security
     from portal.settings import read_settings
     from portal.web.headers import SecureHeaders
@@ -58,7 +60,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         in_all=settings.in_all,
         ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
     )
-    app.extensions["database"] = Database(settings)
+    app.extensions["executor"] = Executor(app.extensions["outbound"], keys)
+    app.extensions["database"] = Database(settings, keys=keys, catalogue=app.extensions["catalogue"])
     app.extensions["limiter"] = Limiter(settings.api_rate)
     commands.init_commands(app)
     web.init_web(app, settings)
@@ -66,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(install)
     app.register_blueprint(security)
     app.register_blueprint(dashboard)
+    app.register_blueprint(hooks)
     # From the inside out: addresses as clients write them, ready pages, headers for all that we answer, static files.
     init_api(app, settings)
     app.wsgi_app = FirstViews(app)  # type: ignore[method-assign]

@@ -3,4 +3,6 @@
 import portal.credentials.durable
 import portal.events.durable
 import portal.idempotency.durable
-import portal.links.durable  # noqa: F401 - importing is what declares the workflows
+import portal.links.durable
+import portal.runs.durable
+import portal.triggers.durable  # noqa: F401 - importing is what declares the workflows

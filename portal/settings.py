@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     engine: bool = Field(True, description="Run the background engine in the web process; false with `flask worker`.")
     engine_polling: float = Field(0.05, gt=0, description="Seconds between two looks into the queues.")
     executor_id: str = Field("local", description="Name of this node; it recovers its own unfinished work at start.")
+    run_log_days: int = Field(60, ge=1, le=3650, description="Days that logs of runs are kept.")
     log_json: bool | None = Field(None, description="JSON logs; default: only in production.")
     access_log: bool = Field(False, description="Log each request: method, path without query, status, time.")
     metrics_token: SecretStr | None = Field(

@@ -27,7 +27,7 @@ workflows:
   - name: Book orders
     description: Book each order.
     trigger: {poll: order_created}
-    steps: [{name: Send the order, request: {}}]
+    steps: [{name: Send the order, request: {post: "https://ledger.example/orders", body: "${ trigger }"}}]
     fields:
       - {name: ledger, title: Ledger, required: true}
       - {name: mode, title: Mode, type: select, options: [daily, hourly]}

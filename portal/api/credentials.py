@@ -219,7 +219,7 @@ def _clean(app: App, given: dict[str, Any]) -> dict[str, str]:
 @credentials.doc(summary="Delete a credential", description="What runs with it is stopped.")
 def delete(user: str, credential: str) -> Success:
     with own() as session:
-        delete_credential(session, find_credential(session, the_user(session, user).id, credential))
+        delete_credential(session, find_credential(session, the_user(session, user).id, credential), now())
     return Success()
 
 

@@ -244,7 +244,7 @@ def delete(installation: str) -> Success:
 def activate(installation: str) -> OneInstallation:
     with own() as session:
         found = find_installation(session, installation)
-        activate_installation(session, found)
+        activate_installation(session, found, now())
         return _answer(session, found)
 
 
@@ -254,7 +254,7 @@ def activate(installation: str) -> OneInstallation:
 def deactivate(installation: str) -> OneInstallation:
     with own() as session:
         found = find_installation(session, installation)
-        deactivate_installation(session, found)
+        deactivate_installation(session, found, now())
         return _answer(session, found)
 
 
@@ -267,5 +267,5 @@ def deactivate(installation: str) -> OneInstallation:
 def upgrade(installation: str) -> OneInstallation:
     with own() as session:
         found = find_installation(session, installation)
-        upgrade_installation(session, found)
+        upgrade_installation(session, found, now())
         return _answer(session, found)

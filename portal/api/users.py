@@ -175,7 +175,7 @@ def change(user: str, json_data: ChangedUser) -> UserFacts:
 @users.doc(summary="Delete a user", description="With links, credentials and installations. Logs stay.")
 def delete(user: str) -> Success:
     with own() as session:
-        delete_user(session, the_user(session, user))
+        delete_user(session, the_user(session, user), now())
     return Success()
 
 
@@ -194,5 +194,5 @@ def token(user: str) -> Token:
 @users.doc(summary="Stop every workflow of a user")
 def deactivate(user: str) -> Message:
     with own() as session:
-        deactivate_all(session, the_user(session, user))
+        deactivate_all(session, the_user(session, user), now())
     return Message(message="Success")

@@ -24,10 +24,11 @@ from portal.installations.changing import (
 from portal.installations.models import Installation
 from portal.integrations.models import Integration
 from portal.integrations.rules import find_integration_or_app
+from portal.triggers.rules import upgrade_child
 from portal.users.models import User
 from portal.workflows.blocks import blocks_of
 from portal.workflows.models import ChildWorkflow, Workflow
-from portal.workflows.rules import find_workflow, upgrade_child, versions_of
+from portal.workflows.rules import find_workflow, versions_of
 
 workflows = resource("workflows", __name__, tag="Integrations and workflows")
 
@@ -143,6 +144,7 @@ class Activated(Reply):
     """Whether the user's copy runs now."""
 
     activated: bool
+    stopped_runs: list[str] | None = optional("Runs that had begun, and that were stopped where they stood.")
 
 
 class Upgraded(Reply):
@@ -304,7 +306,7 @@ def versions(workflow: str) -> VersionList:
 )
 def activate(json_data: Which) -> Activated:
     with own() as session:
-        activate_workflow(session, _copy(session, json_data))
+        activate_workflow(session, _copy(session, json_data), now())
     return Activated(activated=True)
 
 
@@ -315,8 +317,8 @@ def activate(json_data: Which) -> Activated:
 @workflows.doc(summary="Stop a user's copy", responses={404: "No such user or workflow."})
 def deactivate(json_data: Which) -> Activated:
     with own() as session:
-        deactivate_workflow(session, _copy(session, json_data))
-    return Activated(activated=False)
+        begun = deactivate_workflow(session, _copy(session, json_data), now())
+    return Activated(activated=False, stopped_runs=begun or None)
 
 
 def _copy(session: Session, which: Which) -> ChildWorkflow:
@@ -333,7 +335,7 @@ def _copy(session: Session, which: Which) -> ChildWorkflow:
 def upgrade(workflow: str, query_data: OfUser) -> Upgraded:
     with own() as session:
         user = the_user(session, query_data.user_id)
-        upgrade_child(session, find_child(session, user, find_workflow(session, workflow)))
+        upgrade_child(session, find_child(session, user, find_workflow(session, workflow)), now())
     return Upgraded()
 
 

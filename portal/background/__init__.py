@@ -1,6 +1,19 @@
 """Background work: a thin wrapper around DBOS Transact, so that rules can enqueue without knowing the engine."""
 
 from portal.background.engine import is_running, launch, migrate, stop
-from portal.background.work import Queue, durable, enqueue, hourly, step
+from portal.background.work import Queue, continuous, durable, ended_work, enqueue, forget_work, hourly, step
 
-__all__ = ["Queue", "durable", "enqueue", "hourly", "is_running", "launch", "migrate", "step", "stop"]
+__all__ = [
+    "Queue",
+    "continuous",
+    "durable",
+    "ended_work",
+    "enqueue",
+    "forget_work",
+    "hourly",
+    "is_running",
+    "launch",
+    "migrate",
+    "step",
+    "stop",
+]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -17,6 +18,7 @@ from portal import db
 from portal.background.work import (
     APPLICATION,
     HOURLY,
+    LOOPS,
     QUEUES,
     Queue,
     _running_in,
@@ -80,19 +82,42 @@ def launch(app: Flask, settings: Settings) -> None:
             DBOS.register_queue(
                 queue.name,
                 worker_concurrency=queue.at_once,
-                partition_worker_concurrency=queue.per_partition,
+                partition_concurrency=1 if queue.is_in_order else None,
+                partition_worker_concurrency=None if queue.is_in_order else queue.per_partition,
                 polling_interval_sec=settings.engine_polling if queue is not HOUSE else 5.0,
                 on_conflict="always_update",
             )
         with app.app_context():
             _enqueue_housekeeping(now(), delay=60)
+        for loop in LOOPS:
+            _start_loop(app, loop)
     except BaseException:
         stop()
         raise
 
 
+_loops: list[tuple[threading.Thread, threading.Event]] = []
+
+
+def _start_loop(app: Flask, loop: Callable[[threading.Event], None]) -> None:
+    ended = threading.Event()
+
+    def go_on() -> None:
+        with app.app_context():
+            loop(ended)
+
+    thread = threading.Thread(target=go_on, name=loop.__name__, daemon=True)
+    _loops.append((thread, ended))
+    thread.start()
+
+
 def stop() -> None:
     """End the engine in this process; what is under way is taken up at the next start."""
+    for _, ended in _loops:
+        ended.set()
+    for thread, _ in _loops:
+        thread.join(timeout=2)
+    _loops.clear()
     DBOS.destroy()
     if _running_in:
         _running_in.pop()

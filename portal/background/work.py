@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -21,15 +22,20 @@ APPLICATION = "portal"
 
 @dataclass(frozen=True)
 class Queue:
-    """Where work waits. At most `at_once` runs in one process, `per_partition` of them for one partition."""
+    """Where work waits. At most `at_once` runs in one process, `per_partition` of them for one partition.
+
+    With `is_in_order` a partition runs one at a time on all nodes together, in the order of enqueueing.
+    """
 
     name: str
     at_once: int
     per_partition: int
+    is_in_order: bool = False
 
 
 QUEUES: dict[str, Queue] = {}
 HOURLY: list[Callable[[], None]] = []
+LOOPS: list[Callable[[threading.Event], None]] = []
 _clients: WeakKeyDictionary[sa.Engine, DBOSClient] = WeakKeyDictionary()
 _running_in: list[Flask] = []
 
@@ -62,11 +68,33 @@ def hourly(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
+def continuous(function: Callable[[threading.Event], None]) -> Callable[[threading.Event], None]:
+    """Declare work that goes on, in a thread with the app's context, while the engine runs: until the event is set."""
+    LOOPS.append(function)
+    return function
+
+
 def client_for(engine: sa.Engine) -> DBOSClient:
     """The client that writes to this database; made once."""
     if engine not in _clients:
         _clients[engine] = DBOSClient(system_database_engine=engine, application_name=APPLICATION, lazy=True)
     return _clients[engine]
+
+
+def ended_work(names: Sequence[str]) -> set[str]:
+    """Those of these workflows that are over, or that the engine doesn't know."""
+    from portal.db import engine
+
+    known = client_for(engine()).list_workflows(workflow_ids=list(names), load_input=False, load_output=False)
+    under_way = {one.workflow_id for one in known if one.status in ("ENQUEUED", "PENDING", "DELAYED")}
+    return set(names) - under_way
+
+
+def forget_work(names: Sequence[str]) -> None:
+    """Delete the engine's records of these workflows."""
+    from portal.db import engine
+
+    client_for(engine()).delete_workflows(list(names))
 
 
 def enqueue(

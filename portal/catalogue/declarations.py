@@ -1,4 +1,4 @@
-"""What an app's YAML file may say, as pydantic models: its fields, where they go in a request, its test, its triggers."""
+"""What an app's YAML file may say, as pydantic models: fields, requests, its test, its triggers."""
 
 from __future__ import annotations
 

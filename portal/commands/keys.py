@@ -11,7 +11,9 @@ from portal.credentials.rules import reseal_all
 from portal.db import transaction
 from portal.idempotency.rules import reseal_answers
 from portal.keys.ring import KeyRing
+from portal.runs.rules import reseal_runs
 from portal.settings import MissingSetting
+from portal.triggers.rules import reseal_hooks
 
 keys = AppGroup("keys", help="The keys that seal credentials, sign links and sign webhooks.")
 
@@ -33,14 +35,10 @@ def rotate(webhooks: bool, as_json: bool) -> None:
     ring: KeyRing = current_app.extensions["keys"]
     try:
         # What the last rotation left behind is sealed with its newest key first; then the older ones can go.
-        with transaction() as session:
-            reseal_all(session, ring)
-            reseal_answers(session, ring)
+        _reseal(ring)
         ring.drop_old_seal_keys()
         ring.add_keys()
-        with transaction() as session:
-            count = reseal_all(session, ring)
-            reseal_answers(session, ring)
+        count = _reseal(ring)
         if webhooks:
             ring.rotate_webhook_keys()
     except MissingSetting as missing:
@@ -49,3 +47,13 @@ def rotate(webhooks: bool, as_json: bool) -> None:
         print_json({"resealed": count, "webhooks": webhooks})
     else:
         click.echo(f"{count} credentials are sealed with a new key; new links are signed with a new key.")
+
+
+def _reseal(ring: KeyRing) -> int:
+    """Seal everything that is sealed with the newest key; how many credentials that were."""
+    with transaction() as session:
+        count = reseal_all(session, ring)
+        reseal_answers(session, ring)
+        reseal_runs(session, ring)
+        reseal_hooks(session)
+    return count

@@ -1,4 +1,4 @@
-"""The tables of credentials and of which installation runs with which. A draft is bound to its link and dies with it."""
+"""The tables of credentials and of which installation uses which. A draft is bound to its link and dies with it."""
 
 from __future__ import annotations
 

@@ -172,7 +172,11 @@ def activate(session: Session, drafts: Sequence[str], now: datetime) -> None:
 
 def note_tested(session: Session, credential_id: str, account: str, now: datetime) -> None:
     """Remember that a credential passed its test just now, and what its account is called today."""
-    session.execute(sa.update(Credential).where(Credential.id == credential_id).values(tested_at=now, account=account))
+    session.execute(
+        sa.update(Credential)
+        .where(Credential.id == credential_id)
+        .values(tested_at=now, account=account, broken_at=None, broken_because=None)
+    )
 
 
 def reseal_all(session: Session, keys: KeyRing) -> int:

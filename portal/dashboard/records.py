@@ -185,7 +185,7 @@ def erase(user: str) -> ResponseReturnValue:
         if request.form.get("confirm", "").strip() != one.username:
             raise NotTyped
         receipt = {"userId": one.id, "username": one.username, "deletedAt": now().isoformat()}
-        delete_user(session, one)
+        delete_user(session, one, now())
         audit(session, "user.delete", one.username, user=one.id)
     return render_template("dashboard/deleted.html", receipt=receipt)
 
@@ -238,11 +238,11 @@ def change_installation(installation: str, deed: str) -> ResponseReturnValue:
         one = find_installation(session, installation)
         match deed:
             case "activate":
-                activate_installation(session, one)
+                activate_installation(session, one, now())
             case "deactivate":
-                deactivate_installation(session, one)
+                deactivate_installation(session, one, now())
             case "upgrade":
-                upgrade_installation(session, one)
+                upgrade_installation(session, one, now())
             case "remove":
                 end_installation(session, one, now())
             case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -146,7 +147,8 @@ class _WriteQueue:
 class Database:
     """The engine and the sessions of one application, kept as `app.extensions["database"]`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **known: object) -> None:
+        """`known` is what rules find in `session.info` beside the settings."""
         is_sqlite = sa.make_url(settings.database_url).get_backend_name() == "sqlite"
         self.engine = sa.create_engine(
             settings.database_url,
@@ -160,9 +162,16 @@ class Database:
             settings.instance.mkdir(parents=True, exist_ok=True)
             event.listen(self.engine, "connect", _on_connect)
             _WriteQueue(self.engine)
-        self.sessions = sessionmaker(self.engine, expire_on_commit=False, info={_SETTINGS: settings})
+        self.sessions = sessionmaker(self.engine, expire_on_commit=False, info={_SETTINGS: settings, **known})
         event.listen(self.sessions, "do_orm_execute", _only_own)
         event.listen(self.sessions, "before_flush", _stamp_own)
+
+
+def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -> bool:
+    """Add a row unless one with the same key is there; whether it was added. Safe against others who add the same."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    added = session.execute(insert(table).values(**values).on_conflict_do_nothing())
+    return added.rowcount == 1  # type: ignore[attr-defined,no-any-return]
 
 
 def engine() -> sa.Engine:

@@ -66,7 +66,7 @@ def announce(
     payload: Mapping[str, Any],
     *,
     environment: Environment,
-    url: str,
+    url: str = "",
     now: datetime,
     installation_id: str | None = None,
 ) -> Event:

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from portal.keys.ring import KeyRing
 
 
-def sign(keys: KeyRing, *, url: str, body: str, event_id: str, at: datetime) -> dict[str, str]:
+def sign(keys: KeyRing, *, url: str, body: str, event_id: str, at: datetime, method: str = "POST") -> dict[str, str]:
     """The headers of one attempt to deliver `body` to `url` at the moment `at`.
 
-    `X-Alloy-Signature` covers `POST` + the full URL + the body; the `webhook-…` headers are those of Standard
+    `X-Alloy-Signature` covers the method + the full URL + the body; the `webhook-…` headers are those of Standard
     Webhooks (https://www.standardwebhooks.com), one signature for each secret in force.
     """
     data = body.encode()
     return {
         "Content-Type": "application/json",
-        "X-Alloy-Signature": keys.sign_rsa(b"POST" + url.encode() + data),
+        "X-Alloy-Signature": keys.sign_rsa(method.encode() + url.encode() + data),
         "webhook-id": event_id,
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signer.sign(event_id, at, body) for signer in keys.webhooks()),

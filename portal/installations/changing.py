@@ -13,10 +13,10 @@ from portal.installations.errors import NotConnected, UnknownInstallation
 from portal.installations.models import Installation
 from portal.installations.rules import end_installation, standing_children
 from portal.integrations.models import Integration
+from portal.triggers.rules import remove_children, start_children, stop_children, upgrade_child
 from portal.users.models import User
 from portal.workflows.errors import NotInstalled
 from portal.workflows.models import ChildWorkflow, Workflow
-from portal.workflows.rules import remove_child, start_children, stop_children, upgrade_child
 
 
 def find_installation(session: Session, installation_id: str) -> Installation:
@@ -50,51 +50,48 @@ def find_child(session: Session, user: User, workflow: Workflow) -> ChildWorkflo
     return found
 
 
-def activate_workflow(session: Session, child: ChildWorkflow) -> None:
+def activate_workflow(session: Session, child: ChildWorkflow, now: datetime) -> None:
     """Let a child run. Raises `NotConnected` when a credential that it needs is gone."""
     installation = session.get_one(Installation, child.installation_id)
     _require_credentials(session, installation)
-    child.is_active = installation.is_enabled = True
-    session.flush()
+    installation.is_enabled = True
+    start_children(session, [child], now)
 
 
-def deactivate_workflow(session: Session, child: ChildWorkflow) -> None:
-    """Stop a child until it is activated again."""
-    child.is_active = False
-    session.flush()
+def deactivate_workflow(session: Session, child: ChildWorkflow, now: datetime) -> list[str]:
+    """Stop a child until it is activated again; the ids of the runs that were under way."""
+    return stop_children(session, [child], now)
 
 
 def remove_workflow(session: Session, child: ChildWorkflow, now: datetime) -> None:
     """Take a child away; with its last child an installation ends."""
-    remove_child(session, child, now)
+    remove_children(session, [child], now)
     if not standing_children(session, child.installation_id):
         end_installation(session, session.get_one(Installation, child.installation_id), now)
 
 
-def deactivate_all(session: Session, user: User) -> None:
-    """Stop everything that a user runs."""
-    stop_children(session, [child.installation_id for child in children_of(session, [user.id])])
+def deactivate_all(session: Session, user: User, now: datetime) -> list[str]:
+    """Stop everything that a user runs; the ids of the runs that were under way."""
+    return stop_children(session, children_of(session, [user.id]), now)
 
 
-def activate_installation(session: Session, installation: Installation) -> None:
+def activate_installation(session: Session, installation: Installation, now: datetime) -> None:
     """Let every workflow of it run. Raises `NotConnected`."""
     _require_credentials(session, installation)
-    start_children(session, installation.id)
     installation.is_enabled = True
-    session.flush()
+    start_children(session, standing_children(session, installation.id), now)
 
 
-def deactivate_installation(session: Session, installation: Installation) -> None:
-    """Stop every workflow of it."""
-    stop_children(session, [installation.id])
+def deactivate_installation(session: Session, installation: Installation, now: datetime) -> list[str]:
+    """Stop every workflow of it; the ids of the runs that were under way."""
     installation.is_enabled = False
-    session.flush()
+    return stop_children(session, standing_children(session, installation.id), now)
 
 
-def upgrade_installation(session: Session, installation: Installation) -> None:
+def upgrade_installation(session: Session, installation: Installation, now: datetime) -> None:
     """Bring every workflow of it to its newest version, or none. Raises `NewFieldsAsked`."""
     for child in standing_children(session, installation.id):
-        upgrade_child(session, child)
+        upgrade_child(session, child, now)
 
 
 def _require_credentials(session: Session, installation: Installation) -> None:
@@ -109,20 +106,21 @@ def _require_credentials(session: Session, installation: Installation) -> None:
         raise NotConnected(missing)
 
 
-def delete_credential(session: Session, credential: Credential) -> None:
+def delete_credential(session: Session, credential: Credential, now: datetime) -> None:
     """Forget a credential; what runs with it is stopped."""
     used_by = session.scalars(
         sa.select(InstallationCredential.installation_id).where(InstallationCredential.credential_id == credential.id)
     ).all()
-    stop_children(session, used_by)
+    for installation_id in used_by:
+        stop_children(session, standing_children(session, installation_id), now)
     session.execute(sa.update(Installation).where(Installation.id.in_(used_by)).values(is_enabled=False))
     session.execute(sa.delete(InstallationCredential).where(InstallationCredential.credential_id == credential.id))
     session.delete(credential)
     session.flush()
 
 
-def delete_user(session: Session, user: User) -> None:
+def delete_user(session: Session, user: User, now: datetime) -> None:
     """Forget a user with links, credentials and installations; what is running stops. Events stay as they were told."""
-    deactivate_all(session, user)
+    deactivate_all(session, user, now)
     session.execute(sa.delete(User).where(User.id == user.id).execution_options(synchronize_session=False))
     session.expunge(user)

@@ -17,6 +17,7 @@ from portal.installations.errors import CredentialsMissing
 from portal.installations.models import Installation
 from portal.links.models import Link
 from portal.links.rules import spend
+from portal.triggers.rules import begin, follow_change, inherit, remove_children, trigger_of
 from portal.workflows.errors import SettingsWrong
 from portal.workflows.models import ChildWorkflow
 from portal.workflows.rules import (
@@ -25,7 +26,6 @@ from portal.workflows.rules import (
     install_children,
     named_versions,
     newest_versions,
-    stop_children,
 )
 
 INSTALLATION_FINISHED = "installation.finished"
@@ -64,15 +64,20 @@ def finish_installation(
     for app, credential in chosen.items():
         session.add(InstallationCredential(installation_id=installation.id, app=app, credential_id=credential.id))
     drop_drafts(session, link.id)
-    install_children(
+    before = standing_children(session, earlier.id) if earlier is not None else []
+    children = install_children(
         session,
         installation.id,
         link.environment,
+        link.user_id,
         published,
         now,
         values=values,
         output_override=link.how.output_override,
     )
+    _set_going(session, children, before, chosen, now)
+    if earlier is not None and earlier.id != installation.id:
+        end_installation(session, earlier, now)
     announce(
         session,
         INSTALLATION_FINISHED,
@@ -91,6 +96,42 @@ def finish_installation(
     return installation
 
 
+def _set_going(
+    session: Session,
+    children: Sequence[ChildWorkflow],
+    before: Sequence[ChildWorkflow],
+    chosen: Mapping[str, Credential],
+    now: datetime,
+) -> None:
+    """Watch for each child; one that takes the place of another for the same accounts goes on where that one stood."""
+    known = {child.workflow_id: child for child in before}
+    for child in children:
+        earlier = known.get(child.workflow_id)
+        if earlier is not None and earlier.id == child.id:
+            if child.paused_at is not None:
+                begin(session, child, now)
+            else:
+                follow_change(session, child, now)
+            continue
+        is_same = (
+            earlier is not None
+            and earlier.is_active
+            and _accounts(session, earlier) == {app: credential.account for app, credential in chosen.items()}
+        )
+        if is_same and earlier is not None and trigger_of(child).kind == "installation":
+            continue  # once for each installation, and this is the same one renewed
+        begin(session, child, now)
+        if is_same and earlier is not None:
+            inherit(session, earlier, child, now)
+
+
+def _accounts(session: Session, child: ChildWorkflow) -> dict[str, str]:
+    rows = session.scalars(
+        sa.select(InstallationCredential).where(InstallationCredential.installation_id == child.installation_id)
+    )
+    return {row.app: row.credential.account for row in rows}
+
+
 def _installation_for(session: Session, link: Link, earlier: Installation | None, now: datetime) -> Installation:
     """The installation that the link makes: a new one in the place of an `earlier` one, or that one to be changed."""
     if earlier is not None and link.how.operation != "install":
@@ -101,8 +142,6 @@ def _installation_for(session: Session, link: Link, earlier: Installation | None
             .execution_options(synchronize_session=False)
         )
         return earlier
-    if earlier is not None:
-        end_installation(session, earlier, now)
     installation = Installation(
         id=new_id(),
         environment=link.environment,
@@ -168,21 +207,16 @@ def _require_all_apps(session: Session, link: Link, credential_ids: Sequence[str
     return {app: found[app] for app in link.apps}
 
 
-def end_installation(session: Session, installation: Installation, now: datetime) -> None:
-    """Stop what an installation runs, and keep it only as a memory."""
-    stop_children(session, [installation.id])
-    session.execute(
-        sa.update(ChildWorkflow)
-        .where(ChildWorkflow.installation_id == installation.id, ChildWorkflow.removed_at.is_(None))
-        .values(removed_at=now)
-        .execution_options(synchronize_session=False)
-    )
+def end_installation(session: Session, installation: Installation, now: datetime) -> list[str]:
+    """Stop what an installation runs, and keep it only as a memory; the ids of the runs that were under way."""
+    begun = remove_children(session, standing_children(session, installation.id), now)
     session.execute(
         sa.update(Installation)
         .where(Installation.id == installation.id)
         .values(removed_at=now, is_enabled=False)
         .execution_options(synchronize_session=False)
     )
+    return begun
 
 
 def standing_children(session: Session, installation_id: str) -> list[ChildWorkflow]:

@@ -10,7 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import tink
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +20,9 @@ from standardwebhooks.webhooks import Webhook
 from tink import aead, secret_key_access
 
 from portal.settings import MissingSetting, Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 T = TypeVar("T")
 
@@ -266,3 +269,9 @@ def _add_seal_key(source: _Source[aead.Aead]) -> None:
     keyset["key"] += fresh["key"]
     keyset["primaryKeyId"] = fresh["primaryKeyId"]
     source.write(json.dumps(keyset))
+
+
+def keys_of(session: Session) -> KeyRing:
+    """The keys of the session's portal, for rules."""
+    found: KeyRing = session.info["keys"]
+    return found

@@ -8,6 +8,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from portal.sandbox.hooks import tell_webhooks
 from portal.sandbox.store import add_order, read_token
 
 sandbox = AppGroup("sandbox", help="The sandbox shop.")
@@ -25,8 +26,10 @@ def token(as_json: bool) -> None:
 @sandbox.command("order")
 @as_json
 def order(as_json: bool) -> None:
-    """Make one new order."""
-    made = add_order(current_app.config["PORTAL_SETTINGS"].instance)
+    """Make one new order, and tell whoever registered a webhook for it."""
+    instance = current_app.config["PORTAL_SETTINGS"].instance
+    made = add_order(instance)
+    tell_webhooks(instance, made)
     click.echo(
         json.dumps(made, ensure_ascii=False)
         if as_json

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from jinja2 import Environment, FileSystemLoader
 
+from portal.sandbox.hooks import add_webhook, remove_webhook
 from portal.sandbox.search import BadSearch, find, read_search
 from portal.sandbox.store import NAME, list_orders, open_orders, read_limited_token, read_token, store_config
 
@@ -24,6 +25,8 @@ _NOT_ALLOWED = "The consumer isn't authorized to access %resources."
 _NO_ROUTE = {"message": "Request does not match any route."}
 _NO_ENTITY = {"message": "The entity that was requested doesn't exist. Verify the entity and try again."}
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+LARGEST = 100_000  # bytes of a request's body
 
 Reply = tuple[int, str, bytes]
 
@@ -69,20 +72,47 @@ class Shop(ThreadingHTTPServer):
             return 200, "text/css", (TEMPLATES / "sandbox/style.css").read_bytes()
         return 404, "text/plain; charset=utf-8", b"There is nothing here. The orders are at /"
 
-    def _api(self, path: str, query: str, authorization: str) -> tuple[int, Any]:
-        routes = {"/store/storeConfigs": "Magento_Backend::store", "/orders": "Magento_Sales::sales"}
-        order = re.fullmatch(r"/orders/(\d+)", path)
-        if path not in routes and not order:
+    def change(self, method: str, target: str, authorization: str, body: bytes) -> Reply:
+        """Status, media type and body for a POST or DELETE of `target`: webhooks are registered and taken away."""
+        match = _ROUTE.fullmatch(urlsplit(target).path)
+        status, document = (
+            self._change(method, match[1].rstrip("/"), authorization, body) if match else (404, _NO_ROUTE)
+        )
+        return status, "application/json; charset=utf-8", json.dumps(document).encode()
+
+    def _change(self, method: str, path: str, authorization: str, body: bytes) -> tuple[int, Any]:
+        hook = re.fullmatch(r"/webhooks(?:/(\d+))?", path)
+        if hook is None or (method == "POST") == bool(hook[1]):
             return 404, _NO_ROUTE
-        refused = {
-            "message": _NOT_ALLOWED,
-            "parameters": {"resources": routes.get(path, "Magento_Sales::sales")},
-        }
+        refusal = self._refusal(authorization, "Magento_Webhook::webhooks")
+        if refusal is not None:
+            return refusal
+        if method == "DELETE":
+            return (200, True) if remove_webhook(self.instance, int(hook[1])) else (404, _NO_ENTITY)
+        try:
+            wanted = json.loads(body)
+        except ValueError:
+            wanted = None
+        made = add_webhook(self.instance, wanted) if isinstance(wanted, dict) else None
+        return (200, made) if made else (400, {"message": "A webhook needs a url and a secret."})
+
+    def _refusal(self, authorization: str, resource: str) -> tuple[int, Any] | None:
+        refused = {"message": _NOT_ALLOWED, "parameters": {"resources": resource}}
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), self.limited_token.encode()):
             return 403, refused
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self.token.encode()):
             return 401, refused
+        return None
+
+    def _api(self, path: str, query: str, authorization: str) -> tuple[int, Any]:
+        routes = {"/store/storeConfigs": "Magento_Backend::store", "/orders": "Magento_Sales::sales"}
+        order = re.fullmatch(r"/orders/(\d+)", path)
+        if path not in routes and not order:
+            return 404, _NO_ROUTE
+        refusal = self._refusal(authorization, routes.get(path, "Magento_Sales::sales"))
+        if refusal is not None:
+            return refusal
         if order:
             found = self.orders().execute("SELECT document FROM orders WHERE id = ?", (int(order[1]),)).fetchone()
             return (200, json.loads(found[0])) if found else (404, _NO_ENTITY)
@@ -112,7 +142,18 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # one packet for head and body
 
     def do_GET(self) -> None:
-        status, media_type, body = self.server.answer(self.path, self.headers.get("Authorization", ""))
+        self._reply(*self.server.answer(self.path, self.headers.get("Authorization", "")))
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        body = self.rfile.read(min(int(length), LARGEST)) if length.isascii() and length.isdigit() else b""
+        self._reply(*self.server.change(self.command, self.path, self.headers.get("Authorization", ""), body))
+
+    do_DELETE = do_POST
+
+    def _reply(self, status: int, media_type: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
@@ -121,10 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         if media_type.startswith("text/html"):
             self.send_header("Content-Security-Policy", _POLICY)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
-
-    do_HEAD = do_GET
 
     def log_message(self, *_: Any) -> None:
         pass  # the terminal belongs to the portal

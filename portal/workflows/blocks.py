@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from portal.workflows.definition import Path, Step, Trigger, read_definition, title_of
+
+TRIGGER: Path = ()
 
 
 @dataclass(frozen=True)
 class Block:
-    """One box in the picture of a workflow. `app` is the app that it speaks with, if any."""
+    """One box in the picture of a workflow. `app` is the app that it speaks with, `place` where it stands."""
 
     id: str
     name: str
     type: Literal["trigger", "action"]
+    kind: str
     app: str | None
+    place: Path
 
 
 def blocks_of(workflow_id: str, definition: Mapping[str, Any], apps: Sequence[str]) -> list[Block]:
     """The trigger and the steps of a published version, in order. `apps` are those of its integration."""
-    trigger: Mapping[str, Any] = definition.get("trigger") or {}
-    app = trigger.get("app") or (apps[0] if len(apps) == 1 else None)
-    kind = next((key for key in trigger if key != "app"), "trigger")
-    name = str(trigger.get(kind, kind)).replace("_", " ")
-    blocks = [Block(_id(workflow_id, "trigger"), name, "trigger", app)]
-    for number, step in enumerate(definition.get("steps") or (), 1):
-        name = str(step.get("name") or f"Step {number}")
-        blocks.append(Block(_id(workflow_id, name), name, "action", step.get("app")))
-    return blocks
+    read = read_definition(definition)
+    trigger = read.trigger
+    app = trigger.app or (apps[0] if len(apps) == 1 else None)
+    first = Block(_id(workflow_id, "trigger"), name_of(trigger), "trigger", trigger.kind, app, TRIGGER)
+    return [first, *_steps(workflow_id, read.steps, "", ())]
+
+
+def _steps(workflow_id: str, steps: tuple[Step, ...], above: str, place: Path) -> Iterator[Block]:
+    for number, step in enumerate(steps):
+        name = title_of(step, number + 1)
+        here = (*place, number)
+        yield Block(_id(workflow_id, above + name), name, "action", step.kind, step.app, here)
+        if step.for_each:
+            yield from _steps(workflow_id, step.for_each.steps, f"{above}{name}/", here)
+
+
+def name_of(trigger: Trigger) -> str:
+    """What people call a trigger."""
+    said = getattr(trigger, trigger.kind)
+    return str(trigger.kind if said is True else said).replace("_", " ")
 
 
 def _id(workflow_id: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""How parents are found and copied into children, and how children are started, stopped, upgraded and removed."""
+"""How parents are found and copied into children, and how children are upgraded."""
 
 from __future__ import annotations
 
@@ -87,6 +87,7 @@ def install_children(
     session: Session,
     installation_id: str,
     environment: Environment,
+    user_id: str,
     published: Sequence[Published],
     now: datetime,
     *,
@@ -103,7 +104,12 @@ def install_children(
         child = known.get(parent.id)
         if child is None:
             child = ChildWorkflow(
-                installation_id=installation_id, environment=environment, workflow_id=parent.id, created_at=now
+                installation_id=installation_id,
+                environment=environment,
+                user_id=user_id,
+                workflow_id=parent.id,
+                runs_made=0,
+                created_at=now,
             )
             session.add(child)
         child.version_id, child.definition = version.id, version.definition
@@ -115,39 +121,17 @@ def install_children(
     return children
 
 
-def stop_children(session: Session, installation_ids: Sequence[str]) -> None:
-    """Stop every child of these installations."""
-    session.execute(
-        sa.update(ChildWorkflow)
-        .where(ChildWorkflow.installation_id.in_(installation_ids))
-        .values(is_active=False)
-        .execution_options(synchronize_session=False)
-    )
+def upgrade_child(session: Session, child: ChildWorkflow) -> bool:
+    """Bring a child to the newest version of its parent; whether that changed it.
 
-
-def start_children(session: Session, installation_id: str) -> None:
-    """Start every child of an installation that wasn't removed."""
-    session.execute(
-        sa.update(ChildWorkflow)
-        .where(ChildWorkflow.installation_id == installation_id, ChildWorkflow.removed_at.is_(None))
-        .values(is_active=True)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def upgrade_child(session: Session, child: ChildWorkflow) -> None:
-    """Bring a child to the newest version of its parent. Raises `NewFieldsAsked` when that wants more values."""
+    Raises `NewFieldsAsked` when the newest version wants more values.
+    """
     newest = child.workflow.newest
     if newest.id == child.version_id:
-        return
+        return False
     values, problems = clean_values(newest.definition, child.values)
     if problems:
         raise NewFieldsAsked(child.workflow.name, [f.title for f in fields_of(newest.definition) if f.name in problems])
     child.version_id, child.definition, child.values = newest.id, newest.definition, values
     session.flush()
-
-
-def remove_child(session: Session, child: ChildWorkflow, now: datetime) -> None:
-    """Stop a child and take it off its installation."""
-    child.is_active, child.removed_at = False, now
-    session.flush()
+    return True

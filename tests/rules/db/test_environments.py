@@ -21,6 +21,10 @@ SHARED |= {"operators", "invitations", "operator_sessions", "audit_entries", "pa
 PARTS = {
     "failed_tries": "links",
     "installation_credentials": "installations",
+    "run_steps": "runs",
+    "seen_items": "child_workflows",
+    "watches": "child_workflows",
+    "hooks": "child_workflows",
     "deliveries": "events",
     "delivery_attempts": "deliveries",
 }

@@ -1,0 +1,38 @@
+"""Refusals about runs."""
+
+from __future__ import annotations
+
+from portal.refusals import Refusal
+from portal.workflows.definition import LARGEST_VALUE
+
+
+class UnknownRun(Refusal):
+    """There is no run by that id, or no longer."""
+
+    status = 404
+    title = "No such run"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"There is no run “{run_id[:40]}”: logs are kept for a while only. GET /workflows/…/logs lists them."
+        )
+
+
+class NotRunning(Refusal):
+    """The child takes nothing at present."""
+
+    status = 409
+    title = "This workflow isn’t active"
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(f"The user’s copy of “{workflow}” is not active: activate it first, then run it.")
+
+
+class ItemTooLarge(Refusal):
+    """The data that a run should begin with is too large."""
+
+    status = 413
+    title = "That is too much data"
+
+    def message(self) -> str:
+        return f"A run begins with at most {LARGEST_VALUE // 1000} kB of JSON: send less, or a reference to it."

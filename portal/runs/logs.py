@@ -1,0 +1,112 @@
+"""What is asked of runs that have been: lists, failures, counts; and how they are forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, selectinload
+
+from portal.db import settings_of
+from portal.runs.models import UNFINISHED, Run, RunState, RunStep, WorkflowDay
+from portal.runs.rules import leg_name
+
+BATCH = 500
+
+
+def log_days(session: Session) -> int:
+    """How many days logs of runs are kept."""
+    return settings_of(session).run_log_days
+
+
+def list_runs(
+    session: Session,
+    workflow_id: str,
+    *,
+    user_id: str | None,
+    only_errors: bool,
+    is_newest_first: bool,
+    limit: int,
+    offset: int,
+) -> list[Run]:
+    """A page of a workflow's runs with their steps."""
+    statement = sa.select(Run).where(Run.workflow_id == workflow_id).options(selectinload(Run.steps))
+    if user_id is not None:
+        statement = statement.where(Run.user_id == user_id)
+    if only_errors:
+        statement = statement.where(Run.state == RunState.failed)
+    order = (Run.created_at.desc(), Run.id.desc()) if is_newest_first else (Run.created_at, Run.id)
+    return list(session.scalars(statement.order_by(*order).limit(limit).offset(offset)))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the runs of a workflow that have ended came to."""
+
+    runs: int
+    errors: int
+    actions: int
+
+
+def count_runs(session: Session, workflow_id: str) -> Counts:
+    """All that was ever counted of a workflow."""
+    row = session.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(WorkflowDay.runs), 0),
+            sa.func.coalesce(sa.func.sum(WorkflowDay.errors), 0),
+            sa.func.coalesce(sa.func.sum(WorkflowDay.actions), 0),
+        ).where(WorkflowDay.workflow_id == workflow_id)
+    ).one()
+    return Counts(*(int(number) for number in row))
+
+
+def days_of(session: Session, now: datetime, *, workflow_id: str | None = None, days: int = 30) -> list[WorkflowDay]:
+    """What was counted on each of the last days, oldest first; of one workflow or of each."""
+    first: date = (now - timedelta(days=days - 1)).date()
+    statement = sa.select(WorkflowDay).where(WorkflowDay.day >= first).order_by(WorkflowDay.day)
+    if workflow_id is not None:
+        statement = statement.where(WorkflowDay.workflow_id == workflow_id)
+    return list(session.scalars(statement))
+
+
+def forget_old_runs(session: Session, before: datetime) -> int:
+    """Delete up to `BATCH` runs that ended and began before this moment, with their steps; how many it were."""
+    ids = list(
+        session.scalars(sa.select(Run.id).where(Run.created_at < before, Run.state.not_in(UNFINISHED)).limit(BATCH))
+    )
+    _delete(session, ids)
+    return len(ids)
+
+
+def _delete(session: Session, ids: list[str]) -> int:
+    steps = session.execute(
+        sa.delete(RunStep).where(RunStep.run_id.in_(ids)).execution_options(synchronize_session=False)
+    )
+    session.execute(sa.delete(Run).where(Run.id.in_(ids)).execution_options(synchronize_session=False))
+    return int(steps.rowcount)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """A batch of logs that is gone: how many runs and steps, and what the engine calls their legs."""
+
+    runs: int
+    steps: int
+    legs: list[str]
+
+
+def erase_runs(session: Session, user_id: str) -> Erased:
+    """Delete up to `BATCH` runs of a user, and the logs of those that are still under way. None left: `runs` is 0."""
+    finished = session.execute(
+        sa.select(Run.id, Run.number, Run.leg).where(Run.user_id == user_id, Run.state.not_in(UNFINISHED)).limit(BATCH)
+    ).all()
+    steps = _delete(session, [row.id for row in finished])
+    if not finished:
+        under_way = sa.select(Run.id).where(Run.user_id == user_id)
+        gone = session.execute(
+            sa.delete(RunStep).where(RunStep.run_id.in_(under_way)).execution_options(synchronize_session=False)
+        )
+        steps = int(gone.rowcount)  # type: ignore[attr-defined]
+    legs = [leg_name(row.number, row.id, leg) for row in finished for leg in range(1, row.leg + 1)]
+    return Erased(len(finished), steps, legs)

@@ -1,0 +1,502 @@
+"""How runs come to be, take their turn, go on, end: one transaction of the caller's for each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, aliased, joinedload
+
+from portal.background import Queue, enqueue
+from portal.credentials.models import Credential, InstallationCredential
+from portal.db import insert_new
+from portal.events.rules import announce
+from portal.ids import new_id
+from portal.keys.ring import KeyRing, keys_of
+from portal.runs.errors import ItemTooLarge, NotRunning, UnknownRun
+from portal.runs.models import BLOCKING, UNFINISHED, Run, RunState, SeenItem, WorkflowDay
+from portal.workflows.definition import LARGEST_VALUE
+from portal.workflows.models import ChildWorkflow
+
+RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
+
+# The wait before each further attempt at a step; after these it is the last one each time.
+WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
+GIVEN_UP_AFTER = timedelta(days=1)
+MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
+
+RUN_FAILED, CREDENTIAL_BROKEN = "run.failed", "credential.broken"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that a run begins with; `key` tells it from every other one, where its trigger has such."""
+
+    value: Any
+    key: str | None = None
+
+
+def record_items(
+    session: Session, child: ChildWorkflow, items: Sequence[Item], *, trigger: str, now: datetime
+) -> list[Run]:
+    """Start a run for each item that the child has not seen, in their order.
+
+    Each run is enqueued in this transaction. A child that isn't active takes nothing, one that is paused keeps what
+    comes. An item that is too large becomes a run that failed.
+    """
+    if not child.is_active or child.removed_at is not None:
+        return []
+    fresh = [item for item in items if item.key is None or _is_new(session, child.id, item.key)]
+    if not fresh:
+        return []
+    # Writing first: whoever else records items of this child waits here.
+    last = session.scalars(
+        sa.update(ChildWorkflow)
+        .where(ChildWorkflow.id == child.id)
+        .values(runs_made=ChildWorkflow.runs_made + len(fresh))
+        .returning(ChildWorkflow.runs_made)
+        .execution_options(synchronize_session=False)
+    ).one()
+    version = child.version.number
+    made = []
+    for number, item in enumerate(fresh, last - len(fresh) + 1):
+        made.append(_make_run(session, child, version, number, item.value, trigger=trigger, now=now))
+    session.flush()
+    for run in made:
+        if run.state is RunState.queued:
+            _enqueue_leg(session, run)
+        else:
+            _end(session, run, RunState.failed, now)
+    return made
+
+
+def _is_new(session: Session, child_id: str, key: str) -> bool:
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16]
+    return insert_new(session, SeenItem, {"child_id": child_id, "key": digest})
+
+
+def _make_run(
+    session: Session,
+    child: ChildWorkflow,
+    version: int,
+    number: int,
+    value: Any,
+    *,
+    trigger: str,
+    now: datetime,
+    rerun_of: str | None = None,
+) -> Run:
+    run_id = new_id()
+    clear = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    is_fine = len(clear) <= LARGEST_VALUE
+    run = Run(
+        id=run_id,
+        environment=child.environment,
+        child_id=child.id,
+        workflow_id=child.workflow_id,
+        user_id=child.user_id,
+        version=version,
+        number=number,
+        trigger=trigger,
+        state=RunState.queued if is_fine else RunState.failed,
+        sealed_item=keys_of(session).seal(clear, run_id) if is_fine else None,
+        error=None if is_fine else f"The item has {len(clear)} bytes, a run begins with at most {LARGEST_VALUE}.",
+        rerun_of=rerun_of,
+        leg=1,
+        actions=0,
+        created_at=now,
+    )
+    session.add(run)
+    return run
+
+
+def _enqueue_leg(session: Session, run: Run, delay: float = 0) -> None:
+    # Named by its number first: the queue breaks ties of the same millisecond by name.
+    enqueue(
+        session,
+        "run_leg",
+        run.id,
+        run.leg,
+        queue=RUNS,
+        partition=run.child_id,
+        delay=delay,
+        workflow_id=leg_name(run.number, run.id, run.leg),
+    )
+
+
+def leg_name(number: int, run_id: str, leg: int) -> str:
+    """What the engine calls a leg of a run."""
+    return f"run-{number:012d}-{run_id}-{leg}"
+
+
+def start_run(session: Session, child: ChildWorkflow, value: Any, *, trigger: str, now: datetime) -> Run:
+    """Start one run of an active child with this data. Raises `NotRunning`, `ItemTooLarge`."""
+    if len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")) > LARGEST_VALUE:
+        raise ItemTooLarge
+    _require_active(child)
+    return record_items(session, child, [Item(value)], trigger=trigger, now=now)[0]
+
+
+def _require_active(child: ChildWorkflow) -> None:
+    if not child.is_active or child.removed_at is not None:
+        raise NotRunning(child.workflow.name)
+
+
+def find_run(session: Session, run_id: str) -> Run:
+    """The run with this id. Raises `UnknownRun`."""
+    found = session.get(Run, run_id)
+    if found is None:
+        raise UnknownRun(run_id)
+    return found
+
+
+def rerun(session: Session, run: Run, now: datetime) -> Run:
+    """Start a new run of the same child with the same item. Raises `NotRunning`, `UnknownRun` (the item is gone)."""
+    child = session.get_one(ChildWorkflow, run.child_id)
+    _require_active(child)
+    if run.sealed_item is None:
+        raise UnknownRun(run.id)
+    made = start_run(session, child, item_of(keys_of(session), run), trigger=run.trigger, now=now)
+    made.rerun_of = run.id
+    session.flush()
+    return made
+
+
+def item_of(keys: KeyRing, run: Run) -> Any:
+    """The item that a run began with."""
+    assert run.sealed_item is not None
+    return json.loads(keys.open(run.sealed_item, run.id))
+
+
+# Turns
+
+
+def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> Run | None:
+    """Let this leg of a run take its turn; None when there is nothing to do for it.
+
+    A run whose child has an earlier one that is not through is parked; the earlier one wakes it. Safe to repeat.
+    """
+    run = session.get(Run, run_id, options=[joinedload(Run.child).joinedload(ChildWorkflow.version)])
+    if run is None or run.leg != leg or run.is_finished:
+        return None
+    other = aliased(Run)
+    earlier = sa.exists().where(other.child_id == run.child_id, other.state.in_(BLOCKING), other.number < run.number)
+    is_paused = sa.exists().where(ChildWorkflow.id == run.child_id, ChildWorkflow.paused_at.is_not(None))
+    if run.state is RunState.running:  # taken up again after a crash
+        return run
+    started = session.execute(
+        sa.update(Run)
+        .where(Run.id == run_id, Run.leg == leg, Run.state.in_(UNFINISHED), ~earlier)
+        .values(
+            state=sa.case((is_paused, RunState.paused), else_=RunState.running),
+            started_at=sa.func.coalesce(Run.started_at, now),
+            next_at=None,
+            is_parked=False,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if started.rowcount != 1:  # type: ignore[attr-defined]
+        session.execute(
+            sa.update(Run)
+            .where(Run.id == run_id, Run.leg == leg, Run.state.in_(UNFINISHED))
+            .values(is_parked=True)
+            .execution_options(synchronize_session=False)
+        )
+        return None
+    claimed = session.get_one(Run, run_id, populate_existing=True)
+    return claimed if claimed.state is RunState.running else None
+
+
+def _wake_next(session: Session, run: Run) -> None:
+    """Let the next run of the child begin, if it was parked."""
+    parked = sa.and_(Run.state == RunState.waiting, Run.is_parked)
+    following = session.scalar(
+        sa.select(Run)
+        .where(Run.child_id == run.child_id, Run.id != run.id, sa.or_(Run.state.in_(BLOCKING), parked))
+        .order_by(Run.number)
+        .limit(1)
+    )
+    if following is not None and following.is_parked and following.state is not RunState.paused:
+        following.leg, following.is_parked = following.leg + 1, False
+        session.flush()
+        _enqueue_leg(session, following)
+
+
+def advance(session: Session, run: Run, progress: int, sealed_memory: bytes | None, *, is_action: bool) -> bool:
+    """Keep what a finished step gave; False when the run was stopped, or somebody else finished the step."""
+    changed = session.execute(
+        sa.update(Run)
+        .where(Run.id == run.id, Run.leg == run.leg, Run.progress == progress, Run.state == RunState.running)
+        .values(
+            progress=progress + 1,
+            sealed_memory=sealed_memory,
+            actions=Run.actions + int(is_action),
+            attempts=0,
+            failing_since=None,
+            error=None,
+            error_block=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return changed.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def _hold(session: Session, run: Run, progress: int) -> Run | None:
+    """The run for writing, if it still stands at this step."""
+    touched = session.execute(
+        sa.update(Run)
+        .where(Run.id == run.id, Run.leg == run.leg, Run.progress == progress, Run.state == RunState.running)
+        .values(next_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    if touched.rowcount != 1:  # type: ignore[attr-defined]
+        return None
+    return session.get_one(Run, run.id, populate_existing=True)
+
+
+def finish(session: Session, run: Run, state: RunState, now: datetime) -> None:
+    """End a run that has gone through its steps, and let the next one begin."""
+    current = session.get_one(Run, run.id, populate_existing=True)
+    if not current.is_finished:
+        _end(session, current, state, now)
+
+
+def _end(session: Session, run: Run, state: RunState, now: datetime) -> None:
+    run.state, run.ended_at, run.next_at, run.sealed_memory = state, now, None, None
+    run.is_parked = False
+    session.flush()
+    _count(session, run, now)
+    _wake_next(session, run)
+
+
+def _count(session: Session, run: Run, now: datetime) -> None:
+    day, is_error = now.date(), int(run.state is RunState.failed)
+    place = {"workflow_id": run.workflow_id, "environment": run.environment, "day": day}
+    insert_new(session, WorkflowDay, {"id": new_id(), **place, "runs": 0, "errors": 0, "actions": 0})
+    session.execute(
+        sa.update(WorkflowDay)
+        .filter_by(**place)
+        .values(
+            runs=WorkflowDay.runs + 1,
+            errors=WorkflowDay.errors + is_error,
+            actions=WorkflowDay.actions + run.actions,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def fail(
+    session: Session,
+    run: Run,
+    progress: int,
+    because: str,
+    *,
+    block: tuple[str, str],
+    integration_id: str,
+    now: datetime,
+) -> bool:
+    """End a run at a step that can't succeed, and tell the vendor. `block` is the step's id and name."""
+    current = _hold(session, run, progress)
+    if current is None:
+        return False
+    current.error, current.error_block, current.attempts = because[:1000], block[1], current.attempts + 1
+    _end(session, current, RunState.failed, now)
+    announce(
+        session,
+        RUN_FAILED,
+        {
+            "userId": run.user_id,
+            "workflowId": run.workflow_id,
+            "integrationId": integration_id,
+            "executionId": run.id,
+            "block": block[1],
+            "message": because,
+        },
+        environment=run.environment,
+        now=now,
+    )
+    return True
+
+
+def put_off(
+    session: Session,
+    run: Run,
+    progress: int,
+    because: str,
+    *,
+    wait: timedelta | None,
+    is_try: bool,
+    block_name: str,
+    now: datetime,
+) -> datetime | None:
+    """Try the step again later; None when the run was stopped, or its day is over (then it is the caller's to fail)."""
+    current = _hold(session, run, progress)
+    if current is None:
+        return None
+    since = current.failing_since or now
+    if is_try:
+        if now - since >= GIVEN_UP_AFTER:
+            return None
+        current.failing_since, current.attempts = since, current.attempts + 1
+        current.error, current.error_block = because[:1000], block_name
+    pause = wait or WAITS[min(current.attempts, len(WAITS)) - 1]
+    # Not all at once: what failed together would come back together.
+    seconds = pause.total_seconds() * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
+    current.state, current.next_at = RunState.retrying, now + timedelta(seconds=seconds)
+    current.leg += 1
+    session.flush()
+    _enqueue_leg(session, current, delay=seconds)
+    return current.next_at
+
+
+def delay(session: Session, run: Run, progress: int, length: timedelta, sealed_memory: bytes, now: datetime) -> bool:
+    """Let a run wait at a `delay`: the next one of its child may begin meanwhile."""
+    current = _hold(session, run, progress)
+    if current is None:
+        return False
+    current.state, current.next_at = RunState.waiting, now + length
+    current.progress, current.sealed_memory, current.leg = progress + 1, sealed_memory, current.leg + 1
+    session.flush()
+    _enqueue_leg(session, current, delay=length.total_seconds())
+    _wake_next(session, current)
+    return True
+
+
+# Pausing, going on, stopping
+
+
+def break_credential(session: Session, installation_id: str, app: str, because: str, now: datetime) -> None:
+    """The app refuses an installation's credential: pause what runs with it, and tell the vendor once."""
+    credential = session.scalar(
+        sa.select(Credential)
+        .join(InstallationCredential, InstallationCredential.credential_id == Credential.id)
+        .where(InstallationCredential.installation_id == installation_id, InstallationCredential.app == app)
+        .with_for_update()
+    )
+    if credential is None:
+        return
+    using = sa.select(InstallationCredential.installation_id).where(
+        InstallationCredential.credential_id == credential.id
+    )
+    session.execute(
+        sa.update(ChildWorkflow)
+        .where(
+            ChildWorkflow.installation_id.in_(using),
+            ChildWorkflow.removed_at.is_(None),
+            ChildWorkflow.paused_at.is_(None),
+        )
+        .values(paused_at=now, paused_because=because[:500])
+        .execution_options(synchronize_session=False)
+    )
+    if credential.broken_at is not None:
+        return
+    credential.broken_at, credential.broken_because = now, because[:500]
+    session.flush()
+    announce(
+        session,
+        CREDENTIAL_BROKEN,
+        {
+            "userId": credential.user_id,
+            "app": app,
+            "credentialId": credential.id,
+            "account": credential.account,
+            "message": because,
+        },
+        environment=credential.environment,
+        now=now,
+        installation_id=installation_id,
+    )
+
+
+def pause(session: Session, run: Run, progress: int, because: str, block_name: str) -> bool:
+    """Keep a run at its step until its child goes on."""
+    current = _hold(session, run, progress)
+    if current is None:
+        return False
+    current.state, current.error, current.error_block = RunState.paused, because[:1000], block_name
+    current.attempts += 1
+    session.flush()
+    return True
+
+
+def resume(session: Session, child: ChildWorkflow) -> None:
+    """Let a paused child go on where it stood."""
+    child.paused_at = child.paused_because = None
+    session.flush()
+    held = session.scalars(
+        sa.select(Run).where(Run.child_id == child.id, Run.state == RunState.paused).order_by(Run.number)
+    )
+    for run in held:
+        run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
+        session.flush()
+        _enqueue_leg(session, run)
+
+
+def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> list[str]:
+    """Stop every unfinished run of these children at once; the ids of those that had begun.
+
+    A request that is under way is not taken back; nothing follows it.
+    """
+    runs = session.scalars(
+        sa.select(Run).where(Run.child_id.in_(list(child_ids)), Run.state.in_(UNFINISHED)).with_for_update()
+    ).all()
+    begun = [run.id for run in runs if run.started_at is not None]
+    for run in runs:
+        run.state, run.ended_at, run.next_at, run.is_parked = RunState.cancelled, now, None, False
+        run.sealed_memory = None
+        run.error = run.error or "The workflow was stopped."
+        _count(session, run, now)
+    session.flush()
+    return begun
+
+
+def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflow) -> None:
+    """Let a child do the runs that an earlier one, whose place it takes, didn't come to; half-done ones begin anew."""
+    left = session.scalars(
+        sa.select(Run)
+        .where(Run.child_id == earlier.id, Run.state.in_(UNFINISHED))
+        .order_by(Run.number)
+        .with_for_update()
+    ).all()
+    for run in left:
+        run.child_id, run.version = child.id, child.version.number
+        run.state, run.is_parked, run.leg, run.next_at = RunState.queued, False, run.leg + 1, None
+        if child.version_id != earlier.version_id:
+            run.progress, run.sealed_memory = 0, None
+        session.flush()
+        _enqueue_leg(session, run)
+
+
+def take_up_dropped(session: Session, before: datetime, ended: Callable[[Sequence[str]], set[str]]) -> int:
+    """Enqueue again what began before this moment and has no leg any more; `ended` tells which legs are over."""
+    runs = session.scalars(
+        sa.select(Run)
+        .where(Run.state.in_((RunState.queued, RunState.running)), ~Run.is_parked, Run.created_at < before)
+        .limit(1000)
+    ).all()
+    legs = {leg_name(run.number, run.id, run.leg): run for run in runs}
+    dropped = [legs[name] for name in ended(list(legs))] if legs else []
+    for run in dropped:
+        run.state, run.leg = RunState.queued, run.leg + 1
+        session.flush()
+        _enqueue_leg(session, run)
+    return len(dropped)
+
+
+def reseal_runs(session: Session, keys: KeyRing) -> int:
+    """Seal what runs keep anew with the newest key; returns how many."""
+    count = 0
+    kept = sa.select(Run).where(sa.or_(Run.sealed_item.is_not(None), Run.sealed_memory.is_not(None)))
+    for run in session.scalars(kept.execution_options(yield_per=500)):
+        if run.sealed_item is not None:
+            run.sealed_item = keys.seal(keys.open(run.sealed_item, run.id), run.id)
+        if run.sealed_memory is not None:
+            run.sealed_memory = keys.seal(keys.open(run.sealed_memory, run.id), run.id)
+        count += 1
+    return count

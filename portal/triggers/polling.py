@@ -1,0 +1,286 @@
+"""The watcher: asks apps for every child whose poll is due, and starts what a schedule is due for.
+
+Polls are no durable workflows: a child's place is in its row, so that a crash loses nothing; it is asked again.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+import structlog
+from flask import Flask, current_app
+from sqlalchemy.orm import Session, joinedload
+
+from portal.background import continuous
+from portal.catalogue import App
+from portal.catalogue.triggers import Poll
+from portal.clock import now
+from portal.credentials.models import InstallationCredential
+from portal.credentials.rules import open_values
+from portal.db import transaction
+from portal.faults import note
+from portal.http import Outbound
+from portal.integrations.models import Integration
+from portal.keys.ring import KeyRing
+from portal.runs.rules import Item, break_credential, record_items
+from portal.settings import Settings
+from portal.triggers.asking import CursorLost, NotAsked, Page, Walk, ask, is_before, write
+from portal.triggers.models import Watch
+from portal.triggers.rules import set_schedule, stop_asking, trigger_of
+from portal.workflows.definition import Trigger
+from portal.workflows.models import ChildWorkflow, Workflow
+
+log = structlog.get_logger(__name__)
+
+TICK = 0.2  # seconds between two looks for what is due
+AT_ONCE = 64
+LEASE = timedelta(seconds=60)
+MOST_PAGES = 10  # of one child before others have their turn
+LONGEST_BACKOFF = timedelta(minutes=5)
+
+
+@continuous
+def watch_children(ended: threading.Event) -> None:
+    """Ask for whatever is due, until the engine ends."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    settings: Settings = app.config["PORTAL_SETTINGS"]
+    release_own(settings.executor_id)
+    free = threading.Semaphore(AT_ONCE)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="watch") as pool:
+        while not ended.wait(TICK):
+            try:
+                due = claim_due(settings.executor_id, now(), _take_all(free))
+            except Exception as error:
+                note(error)
+                due = Claimed([], AT_ONCE)
+            for _ in range(due.unused):
+                free.release()
+            for child_id in due.children:
+                pool.submit(_in_turn, app, child_id, free)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """Children to ask for now, and how many more could have been."""
+
+    children: list[str]
+    unused: int
+
+
+def _take_all(free: threading.Semaphore) -> int:
+    taken = 0
+    while free.acquire(blocking=False):
+        taken += 1
+    return taken
+
+
+def _in_turn(app: Flask, child_id: str, free: threading.Semaphore) -> None:
+    try:
+        with app.app_context():
+            ask_for(child_id)
+    except Exception as error:
+        log.error("a watch failed", child=child_id, reference=note(error))  # noqa: TRY400 - note logs the place
+    finally:
+        free.release()
+
+
+def release_own(executor_id: str) -> None:
+    """Let go of what this node was asking when it ended."""
+    with transaction() as session:
+        session.execute(
+            sa.update(Watch)
+            .where(Watch.claimed_by == executor_id, Watch.next_at.is_not(None))
+            .values(next_at=now(), claimed_by=None)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def claim_due(executor_id: str, at: datetime, most: int) -> Claimed:
+    """Take up to `most` children that are due, for a while; others may have them if nothing comes of it."""
+    if most == 0:
+        return Claimed([], 0)
+    due = sa.select(Watch.child_id).where(Watch.next_at <= at).order_by(Watch.next_at).limit(most)
+    with transaction() as session:
+        ids = list(session.scalars(due))
+        if not ids:
+            return Claimed([], most)
+        # Asked for again while writing: of two nodes one gets each child.
+        taken = session.scalars(
+            sa.update(Watch)
+            .where(Watch.child_id.in_(ids), Watch.next_at <= at)
+            .values(next_at=at + LEASE, claimed_by=executor_id)
+            .returning(Watch.child_id)
+            .execution_options(synchronize_session=False)
+        ).all()
+    return Claimed(list(taken), most - len(taken))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked for one child."""
+
+    child: ChildWorkflow
+    trigger: Trigger
+    walk: Walk
+    begun_at: datetime
+    failures: int
+    app: App | None
+    poll: Poll | None
+    credential: dict[str, str] | None
+
+
+def ask_for(child_id: str) -> None:
+    """Do what is due for one child: read its pages and start a run for each new item, or start a schedule's run."""
+    with transaction() as session:
+        asked = _look_up(session, child_id)
+        if asked is None:
+            stop_asking(session, [child_id])
+            return
+        if asked.trigger.kind == "schedule":
+            _tick(session, asked)
+            return
+    _poll(asked)
+
+
+def _look_up(session: Session, child_id: str) -> _Asked | None:
+    watch = session.get(
+        Watch, child_id, options=[joinedload(Watch.child).joinedload(ChildWorkflow.version)], populate_existing=True
+    )
+    if watch is None or not watch.child.is_active or watch.child.removed_at or watch.child.paused_at:
+        return None
+    trigger = trigger_of(watch.child)
+    walk = Walk(watch.start, watch.since, watch.walk_from, watch.page)
+    app: App | None = None
+    poll: Poll | None = None
+    credential: dict[str, str] | None = None
+    if trigger.kind == "poll":
+        name = trigger.app or _only_app(session, watch.child)
+        app = current_app.extensions["catalogue"].get(name)
+        declared = app.triggers.get(trigger.name) if app else None
+        poll = declared.poll if declared else None
+        row = session.get(InstallationCredential, (watch.child.installation_id, name))
+        keys: KeyRing = current_app.extensions["keys"]
+        credential = open_values(keys, row.credential) if row is not None else None
+    return _Asked(watch.child, trigger, walk, watch.begun_at, watch.failures, app, poll, credential)
+
+
+def _only_app(session: Session, child: ChildWorkflow) -> str:
+    workflow = session.get_one(Workflow, child.workflow_id)
+    return session.get_one(Integration, workflow.integration_id).apps[0]
+
+
+def _tick(session: Session, asked: _Asked) -> None:
+    watch = session.get_one(Watch, asked.child.id)
+    due = watch.since or now().isoformat()
+    record_items(session, asked.child, [Item({"scheduledFor": due}, key=due)], trigger="schedule", now=now())
+    watch.asked_at, watch.claimed_by = now(), None
+    set_schedule(watch, asked.trigger, now())
+
+
+def _poll(asked: _Asked) -> None:
+    if asked.app is None or asked.poll is None:
+        _note_failure(asked, NotAsked("The catalogue no longer declares this trigger: put the app’s file back."))
+        return
+    if asked.credential is None:
+        _note_failure(asked, NotAsked("There is no credential: send the user a link to connect it."))
+        return
+    outbound: Outbound = current_app.extensions["outbound"]
+    walk, cursor = asked.walk, asked.poll.cursor
+    try:
+        for left in reversed(range(MOST_PAGES)):
+            bound = walk.bound(cursor) or write(asked.begun_at - timedelta(hours=1), cursor)
+            page = ask(outbound, asked.app, asked.poll, asked.credential, bound, walk.page, now())
+            if walk.start is None:
+                walk.start = _start_of(asked, page)
+            fresh = _from_start(page, walk.start, asked.poll)
+            goes_on = walk.take(page, cursor)
+            if not _keep(asked, walk, fresh, is_last=not (goes_on and left), is_due=goes_on) or not goes_on:
+                return
+    except CursorLost:
+        walk.since = walk.walk_from = None
+        walk.page = 1
+        _keep(asked, walk, [], is_last=True, is_due=True)
+    except NotAsked as problem:
+        _note_failure(asked, problem)
+
+
+def _start_of(asked: _Asked, page: Page) -> str:
+    """The moment at which the child began, by the app's clock, which may be wrong: to the second."""
+    skew = page.app_clock - now() if page.app_clock else timedelta(0)
+    assert asked.poll is not None
+    skew = skew if abs(skew) > timedelta(seconds=2) else timedelta(0)
+    return write(asked.begun_at.replace(microsecond=0) + skew, asked.poll.cursor)
+
+
+def _from_start(page: Page, start: str, poll: Poll) -> list[Item]:
+    return [
+        Item(item, key)
+        for key, value, item in page.items
+        if value is None or poll.cursor.kind == "number" or not is_before(value, start, poll.cursor)
+    ]
+
+
+def _keep(asked: _Asked, walk: Walk, fresh: list[Item], *, is_last: bool, is_due: bool) -> bool:
+    """One transaction: a run for each new item, and how far it was read. False: the child was stopped meanwhile."""
+    with transaction() as session:
+        at = now()
+        values = {
+            "start": walk.start,
+            "since": walk.since,
+            "walk_from": walk.walk_from,
+            "page": walk.page,
+            "asked_at": at,
+            "failures": 0,
+            "error": None,
+            "next_at": at + LEASE if not is_last else at if is_due else at + _pace(asked.trigger.every),
+        }
+        if is_last:
+            values["claimed_by"] = None
+        still = session.execute(
+            sa.update(Watch)
+            .where(Watch.child_id == asked.child.id, Watch.next_at.is_not(None))
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+        if still.rowcount != 1:  # type: ignore[attr-defined]
+            return False
+        if fresh:
+            child = session.get_one(
+                ChildWorkflow, asked.child.id, options=[joinedload(ChildWorkflow.version)], populate_existing=True
+            )
+            if record_items(session, child, fresh, trigger="poll", now=at):
+                session.execute(sa.update(Watch).where(Watch.child_id == child.id).values(found_at=at))
+    return True
+
+
+def _pace(every: timedelta) -> timedelta:
+    """A little off, so that children that began together don't ask together for ever."""
+    return every * random.uniform(0.95, 1.05)  # noqa: S311 - no secret
+
+
+def _note_failure(asked: _Asked, problem: NotAsked) -> None:
+    because = str(problem)[:500]
+    if not problem.is_refused:
+        log.info("a poll failed", child=asked.child.id, failures=asked.failures + 1)
+    with transaction() as session:
+        wait = problem.wait or min(asked.trigger.every * 2 ** min(asked.failures, 8), LONGEST_BACKOFF)
+        session.execute(
+            sa.update(Watch)
+            .where(Watch.child_id == asked.child.id, Watch.next_at.is_not(None))
+            .values(
+                asked_at=now(),
+                error=because,
+                failures=Watch.failures + 1,
+                next_at=now() + _pace(max(wait, timedelta(seconds=1))),
+                claimed_by=None,
+            )
+            .execution_options(synchronize_session=False)
+        )
+        if problem.is_refused and asked.app is not None:
+            break_credential(session, asked.child.installation_id, asked.app.name, because, now())
+            stop_asking(session, [asked.child.id])
