@@ -37,7 +37,7 @@ TWO_APPS = """
 name: Two stores
 apps: [magento, sandbox]
 workflows:
-  - {name: Copy orders, description: "Copy each order of one store to the other.", trigger: {poll: order_created, app: magento}}
+  - {name: Copy orders, description: "Copy each order to the other.", trigger: {poll: order_created, app: magento}}
 """
 
 

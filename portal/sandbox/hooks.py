@@ -15,12 +15,12 @@ from typing import Any
 from portal.sandbox.store import open_orders
 
 HEADER = "X-Sandbox-Signature"
-_TABLE = "CREATE TABLE IF NOT EXISTS webhooks (id INTEGER PRIMARY KEY AUTOINCREMENT, url TEXT NOT NULL, secret TEXT NOT NULL)"
+_COLUMNS = "id INTEGER PRIMARY KEY AUTOINCREMENT, url TEXT NOT NULL, secret TEXT NOT NULL"
 
 
 def _open(instance: Path) -> sqlite3.Connection:
     connection = open_orders(instance)
-    connection.execute(_TABLE)
+    connection.execute(f"CREATE TABLE IF NOT EXISTS webhooks ({_COLUMNS})")
     return connection
 
 

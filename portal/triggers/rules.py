@@ -130,7 +130,7 @@ def stop_children(session: Session, children: Iterable[ChildWorkflow], now: date
 
 
 def upgrade_child(session: Session, child: ChildWorkflow, now: datetime) -> None:
-    """Bring a child to the newest version of its parent, and watch for what that begins with. Raises `NewFieldsAsked`."""
+    """Bring a child to the newest version of its parent, and watch for its trigger. Raises `NewFieldsAsked`."""
     if bring_to_newest(session, child) and child.is_active:
         follow_change(session, child, now)
 

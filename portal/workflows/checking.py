@@ -124,7 +124,7 @@ def _check_names(expression: str, known: _Known) -> Iterator[str]:
         if name not in roots:
             yield f"“{name}” in ${{ {expression} }} is not known here: {_near(name, roots)}"
         elif name == "steps" and rest and rest[0] in known.later:
-            yield f"${{ {expression} }} asks for “{rest[0]}”, which has not run yet there: ask for a step above this one"
+            yield f"${{ {expression} }} asks for “{rest[0]}”, which has not run yet there: ask for a step above"
         elif name == "steps" and rest and rest[0] not in known.steps:
             yield f"${{ {expression} }} asks for a step “{rest[0]}” that isn’t there: {_near(rest[0], known.steps)}"
         elif name == "fields" and rest and rest[0] not in known.fields:

@@ -115,7 +115,7 @@ def test_an_accent_can_always_be_read(accent, ground):
     ("text", "said"),
     [
         ("name: [", "this is not YAML"),
-        ("apps: [magento]", "Field required"),
+        ("apps: [magento]", "this is missing: add it"),
         ("name: A\napps: [nothing]\nworkflows: [{name: w, description: d, trigger: {}}]", "line 2: there is no app"),
         ("name: A\napps: [magento]\nworkflows: []", "at least 1 item"),
         ("name: A\napps: [magento]\nworkflows:\n  - {name: w, descripton: d, trigger: {}}", "line 4"),

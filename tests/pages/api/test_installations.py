@@ -137,6 +137,6 @@ def test_users_of_a_workflow_are_found(backend, user, integration, install):
 
 
 def test_an_app_of_several_integrations_has_to_be_named_by_id(backend, integration, apply):
-    apply("name: Other\napps: [magento]\nworkflows: [{name: w, description: d, trigger: {schedule: x}}]")
+    apply("name: Other\napps: [magento]\nworkflows: [{name: w, description: d, trigger: {manual: true}}]")
     assert backend.refusal("GET", "/integrations/magento")[0] == 409
     assert backend.get(f"/integrations/{integration}")["data"]["integrationId"] == integration
