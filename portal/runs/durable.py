@@ -37,9 +37,10 @@ from portal.runs.executing import (
     Subject,
     Told,
     TryAgain,
+    follow,
 )
 from portal.runs.logs import erase_runs, forget_old_runs, log_days
-from portal.runs.masking import Masker
+from portal.runs.masking import Masker, masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
 from portal.workflows.blocks import Block, blocks_of
@@ -119,13 +120,6 @@ def _hold(session: Session, run: Run) -> _Held:
     )
     credentials = {row.app: open_values(keys, row.credential) for row in chosen}
     apps = {name: catalogue[name] for name in integration.apps if name in catalogue}
-    secrets = [
-        values[field.name]
-        for name, values in credentials.items()
-        if name in apps
-        for field in apps[name].fields
-        if field.is_secret and values.get(field.name)
-    ]
     memory = Memory.load(keys.open(run.sealed_memory, run.id) if run.sealed_memory else None)
     overrides = {
         str(one.get("blockId") or one.get("name")): one.get("output")
@@ -150,7 +144,7 @@ def _hold(session: Session, run: Run) -> _Held:
         ),
         memory=memory,
         progress=run.progress,
-        masker=Masker(personal={key for app in apps.values() for key in app.personal}, secrets=secrets),
+        masker=masker_for(apps, credentials),
         integration_id=integration.id,
         installation_id=child.installation_id,
     )
@@ -240,15 +234,7 @@ def _move_on(held: _Held, outcome: Done | Entered | Filtered | Delayed) -> tuple
     """Let the memory go on to the next step; (what came of it, the memory sealed, whether the run is over)."""
     keys: KeyRing = current_app.extensions["keys"]
     definition = held.subject.definition
-    match outcome:
-        case Done():
-            held.memory.give(definition, outcome.output)
-        case Entered():
-            held.memory.enter(definition, outcome.items)
-        case Filtered():
-            held.memory.skip(definition)
-        case Delayed():
-            held.memory.give(definition, None)
+    follow(held.memory, definition, outcome)
     if held.memory.step(definition) is None and not isinstance(outcome, Delayed):
         return outcome, None, True
     try:

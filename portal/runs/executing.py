@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from portal.catalogue import App, HostNotAllowed, build_request
 from portal.events.schedule import read_retry_after
 from portal.events.signing import sign
-from portal.http import Answer, NoAnswer, NotJSON, Outbound, Problem, Request
+from portal.http import Answer, NoAnswer, NotJSON, Problem, Request
 from portal.keys.ring import KeyRing
 from portal.runs.memory import Memory
 from portal.workflows.blocks import Block
@@ -108,10 +108,33 @@ class Told:
     input: Any = None
 
 
+class Sender(Protocol):
+    """What requests leave through."""
+
+    def send(
+        self, request: Request, *, trusted: bool = False, ceiling: float | None = None, largest: int | None = None
+    ) -> Answer:
+        """Send a request and read its answer. Raises `NoAnswer`."""
+        ...
+
+
+def follow(memory: Memory, definition: Definition, outcome: Done | Entered | Filtered | Delayed) -> None:
+    """Let the memory go on from the present step to the next one."""
+    match outcome:
+        case Done():
+            memory.give(definition, outcome.output)
+        case Entered():
+            memory.enter(definition, outcome.items)
+        case Filtered():
+            memory.skip(definition)
+        case Delayed():
+            memory.give(definition, None)
+
+
 class Executor:
     """Does steps. One per process; thread-safe."""
 
-    def __init__(self, outbound: Outbound, keys: KeyRing) -> None:
+    def __init__(self, outbound: Sender, keys: KeyRing) -> None:
         self._outbound, self._keys = outbound, keys
 
     def execute(self, subject: Subject, memory: Memory, step: Step, now: datetime) -> tuple[Told, Outcome]:

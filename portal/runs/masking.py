@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from portal.catalogue import App
+
 MASK = "•••"
 LOGGED = 8_000  # characters of an input or an output that are kept
 SHORTEST_SECRET = 4  # what is shorter stands in too many innocent texts
@@ -46,6 +48,18 @@ class Masker:
             return None
         text = json.dumps(self.value(value), ensure_ascii=False).replace("\\u0000", "\\ufffd")
         return text if len(text) <= LOGGED else text[:LOGGED] + "…"
+
+
+def masker_for(apps: Mapping[str, App], credentials: Mapping[str, Mapping[str, str]]) -> Masker:
+    """The mask for what these apps and these credentials (clear values by app) have to do with."""
+    secrets = [
+        values[field.name]
+        for name, values in credentials.items()
+        if name in apps
+        for field in apps[name].fields
+        if field.is_secret and values.get(field.name)
+    ]
+    return Masker(personal={key for app in apps.values() for key in app.personal}, secrets=secrets)
 
 
 def read_log(text: str | None) -> Any:
