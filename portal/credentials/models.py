@@ -19,6 +19,13 @@ class Credential(InEnvironment, Base):
     __table_args__ = (
         sa.UniqueConstraint("link_id", "app"),  # at most one draft for an app of a link
         sa.Index("ix_credentials_user_id_app", "user_id", "app"),
+        sa.Index(
+            "ix_credentials_environment_broken_at",
+            "environment",
+            "broken_at",
+            sqlite_where=sa.text("broken_at IS NOT NULL"),
+            postgresql_where=sa.text("broken_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)

@@ -28,6 +28,26 @@ class NotRunning(Refusal):
         super().__init__(f"The user’s copy of “{workflow}” is not active: activate it first, then run it.")
 
 
+class NotWaiting(Refusal):
+    """The run doesn't wait for another attempt."""
+
+    status = 409
+    title = "There is nothing to wait for"
+
+    def message(self) -> str:
+        return "This run doesn’t wait for another attempt any more. Look again how far it is."
+
+
+class RunEnded(Refusal):
+    """The run is over."""
+
+    status = 409
+    title = "This run is over"
+
+    def message(self) -> str:
+        return "It ended before it could be stopped. Look again what came of it."
+
+
 class ItemTooLarge(Refusal):
     """The data that a run should begin with is too large."""
 

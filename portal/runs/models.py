@@ -57,6 +57,12 @@ class Run(InEnvironment, Base):
         ),
         sa.Index("ix_runs_environment_state_created_at_id", "environment", "state", "created_at", "id"),
         sa.Index("ix_runs_user_id_created_at_id", "user_id", "created_at", "id"),
+        sa.Index(
+            "ix_runs_rerun_of",
+            "rerun_of",
+            sqlite_where=sa.text("rerun_of IS NOT NULL"),
+            postgresql_where=sa.text("rerun_of IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
@@ -120,7 +126,10 @@ class WorkflowDay(InEnvironment, Base):
     """What the runs of a workflow that ended on one day (UTC) came to; kept when their logs are gone."""
 
     __tablename__ = "workflow_days"
-    __table_args__ = (sa.UniqueConstraint("workflow_id", "environment", "day"),)
+    __table_args__ = (
+        sa.UniqueConstraint("workflow_id", "environment", "day"),
+        sa.Index("ix_workflow_days_environment_day", "environment", "day"),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     workflow_id: Mapped[str] = mapped_column(sa.ForeignKey("workflows.id", ondelete="CASCADE"))

@@ -19,7 +19,7 @@ from portal.db import insert_new
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
-from portal.runs.errors import ItemTooLarge, NotRunning, UnknownRun
+from portal.runs.errors import ItemTooLarge, NotRunning, NotWaiting, RunEnded, UnknownRun
 from portal.runs.models import BLOCKING, UNFINISHED, Run, RunState, SeenItem, WorkflowDay
 from portal.workflows.definition import LARGEST_VALUE
 from portal.workflows.models import ChildWorkflow
@@ -436,6 +436,35 @@ def resume(session: Session, child: ChildWorkflow) -> None:
         run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
         session.flush()
         _enqueue_leg(session, run)
+
+
+def try_now(session: Session, run: Run, now: datetime) -> None:
+    """Let a run that waits for its next attempt have it at once. Raises `NotWaiting` when it does something else."""
+    touched = session.execute(
+        sa.update(Run)
+        .where(Run.id == run.id, Run.state == RunState.retrying, Run.next_at > now)
+        .values(leg=Run.leg + 1, next_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    if touched.rowcount != 1:  # type: ignore[attr-defined]
+        raise NotWaiting
+    _enqueue_leg(session, session.get_one(Run, run.id, populate_existing=True))
+
+
+def stop_run(session: Session, run: Run, now: datetime) -> None:
+    """Stop one run at once, and let the next one of its child begin. Raises `RunEnded` when it is over.
+
+    A request that is under way is not taken back; nothing follows it.
+    """
+    touched = session.execute(
+        sa.update(Run)
+        .where(Run.id == run.id, Run.state.in_(UNFINISHED))
+        .values(error=sa.func.coalesce(Run.error, "It was stopped by hand."), state=RunState.cancelled)
+        .execution_options(synchronize_session=False)
+    )
+    if touched.rowcount != 1:  # type: ignore[attr-defined]
+        raise RunEnded
+    _end(session, session.get_one(Run, run.id, populate_existing=True), RunState.cancelled, now)
 
 
 def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> list[str]:
