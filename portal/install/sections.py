@@ -88,8 +88,9 @@ def lay_out(
             section.connect(draft)
         elif section.offered:
             section.mode = "offer"
-            if not always_show and len(section.offered) == 1 and section.chosen != "new":
-                section.connect(section.offered[0])
+            known = [c for c in section.offered if c.id in link.how.credential_ids] or section.offered
+            if not always_show and len(known) == 1 and section.chosen != "new":
+                section.connect(known[0])
         sections.append(section)
     return sections
 

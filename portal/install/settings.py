@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from portal.install.forms import choices
 from portal.installations.rules import current_installation, standing_children, versions_to_install
 from portal.links.models import Link
 from portal.workflows.fields import BadValue, ConfigurableField, clean_value, fields_of
+from portal.workflows.models import ChildWorkflow
 
 
 class _Declared:
@@ -40,6 +43,7 @@ class WorkflowSettings:
     title: str
     declared: Sequence[ConfigurableField]
     form: Form
+    kept: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # answers that aren't asked for again
 
     @property
     def errors(self) -> list[tuple[str, str]]:
@@ -49,7 +53,7 @@ class WorkflowSettings:
     @property
     def values(self) -> dict[str, Any]:
         """The answers by the declaration's names."""
-        return {field.short_name: field.data for field in self.form}
+        return {**self.kept, **{field.short_name: field.data for field in self.form}}
 
     @property
     def is_answered(self) -> bool:
@@ -67,14 +71,30 @@ def lay_out_settings(session: Session, link: Link, posted: MultiDict[str, str] |
     if link.integration_id is None:
         return []
     earlier = current_installation(session, link.user_id, link.integration_id) if link.user_id else None
-    before = {c.workflow_id: c.values for c in standing_children(session, earlier.id)} if earlier else {}
+    children = {c.workflow_id: c for c in standing_children(session, earlier.id)} if earlier else {}
     found = []
     for parent, version in versions_to_install(session, link, earlier):
         fields = fields_of(version.definition)
         if fields:
-            known = {**before.get(parent.id, {}), **(link.prefilled or {}).get(parent.id, {})}
-            found.append(WorkflowSettings(parent.id, parent.name, fields, _form(parent.id, fields, posted, known)))
+            child = children.get(parent.id)
+            before = child.values if child else {}
+            kept = _answered(child, fields) if child and link.how.is_only_new else {}
+            asked = [field for field in fields if field.name not in kept]
+            known = {**before, **(link.prefilled or {}).get(parent.id, {})}
+            form = _form(parent.id, asked, posted, known)
+            found.append(WorkflowSettings(parent.id, parent.name, asked, form, kept))
     return found
+
+
+def _answered(child: ChildWorkflow, fields: Sequence[ConfigurableField]) -> dict[str, Any]:
+    """What the child's own version asked for already, and which still holds; a field that was left out stays so."""
+    known = {field.name for field in fields_of(child.definition)}
+    kept: dict[str, Any] = {}
+    for declared in fields:
+        if declared.name in known:
+            with suppress(BadValue):
+                kept[declared.name] = clean_value(declared, child.values.get(declared.name))
+    return kept
 
 
 def _form(

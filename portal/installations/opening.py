@@ -51,6 +51,7 @@ def _statement() -> sa.Select[*tuple[Any, ...]]:
             Link.revoked_at.is_(None),
             Link.origin == LinkOrigin.link,
             Link.prefilled.is_(None),
+            Link.manner.is_(None),
             Link.expires_at > sa.bindparam("now", type_=Link.expires_at.type),
             ~has_credentials,
         )
