@@ -1,4 +1,4 @@
-"""What needs an operator's attention, and how installing goes: questions over links, installations and deliveries.
+"""What needs an operator's attention, and how it goes: questions over links, installations, deliveries and runs.
 
 The session decides whose environment is looked at.
 """
@@ -11,10 +11,12 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from portal.credentials.models import InstallationCredential
+from portal.credentials.models import Credential, InstallationCredential
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
 from portal.installations.models import Installation
 from portal.links.models import FailedTry, Link, LinkOrigin
+from portal.runs.models import Run, RunState, WorkflowDay
+from portal.runs.reading import select_runs
 from portal.users.models import User
 
 SOON = timedelta(days=1)
@@ -32,6 +34,14 @@ class Stalled:
 
 
 @dataclass(frozen=True)
+class RefusedAccount:
+    """An account that its app no longer accepts, and an installation whose workflows are paused by that."""
+
+    credential: Credential
+    installation: Installation
+
+
+@dataclass(frozen=True)
 class Attention:
     """What needs attention first."""
 
@@ -40,17 +50,22 @@ class Attention:
     stalled: list[Stalled]
     failing: list[Delivery]
     broken: list[Installation]
+    refused: list[RefusedAccount]
+    failed_runs: list[Run]
 
     @property
     def is_empty(self) -> bool:
         """Whether everything is fine."""
-        return not (self.asked or self.expiring or self.stalled or self.failing or self.broken)
+        return not any(
+            (self.asked, self.expiring, self.stalled, self.failing, self.broken, self.refused, self.failed_runs)
+        )
 
 
 def what_needs_attention(session: Session, now: datetime) -> Attention:
     """Who asks for a new link, which links end soon unopened, which installs stalled, which webhooks fail.
 
-    Also installations whose credential is gone. The newest of each kind, `MOST` at the most.
+    Also installations whose credential is gone or refused, and runs that failed. The newest of each kind, `MOST` at
+    the most.
     """
     usable = sa.and_(
         Link.origin == LinkOrigin.link,
@@ -79,6 +94,12 @@ def what_needs_attention(session: Session, now: datetime) -> Attention:
         [Stalled(link, last_failure(session, link.id)) for link in opened],
         _failing(session, now),
         _broken(session),
+        _refused(session),
+        list(
+            session.scalars(
+                select_runs(state=RunState.failed, since=now - LOOK_BACK).order_by(Run.created_at.desc()).limit(MOST)
+            )
+        ),
     )
 
 
@@ -139,6 +160,38 @@ def _broken(session: Session) -> list[Installation]:
             .limit(MOST)
         )
     )
+
+
+def _refused(session: Session) -> list[RefusedAccount]:
+    rows = session.execute(
+        sa.select(Credential, Installation)
+        .join(InstallationCredential, InstallationCredential.credential_id == Credential.id)
+        .join(Installation, Installation.id == InstallationCredential.installation_id)
+        .where(Credential.broken_at.is_not(None), Installation.removed_at.is_(None))
+        .options(joinedload(Installation.user), joinedload(Installation.integration))
+        .order_by(Credential.broken_at.desc())
+        .limit(MOST)
+    )
+    return [RefusedAccount(credential, installation) for credential, installation in rows]
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """What the runs of all workflows that ended lately came to."""
+
+    runs: int
+    errors: int
+    actions: int
+
+
+def count_runs(session: Session, now: datetime, days: int = 30) -> RunCounts:
+    """What the runs of all workflows came to in the last days (UTC)."""
+    sums = [
+        sa.func.coalesce(sa.func.sum(one), 0) for one in (WorkflowDay.runs, WorkflowDay.errors, WorkflowDay.actions)
+    ]
+    first = (now - timedelta(days=days - 1)).date()
+    row = session.execute(sa.select(*sums).select_from(WorkflowDay).where(WorkflowDay.day >= first)).one()
+    return RunCounts(*(int(number) for number in row))
 
 
 @dataclass(frozen=True)

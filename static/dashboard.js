@@ -3,7 +3,11 @@
 (() => {
   // Times in the reader's own zone; the exact moment in UTC stays in the title.
   const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
-  for (const time of document.querySelectorAll("time[data-local]")) time.textContent = format.format(new Date(time.dateTime));
+  const localise = () => {
+    for (const time of document.querySelectorAll("time[data-local]")) time.textContent = format.format(new Date(time.dateTime));
+  };
+  localise();
+  document.addEventListener("htmx:after:swap", localise);
 
   // Passkeys: ask the server for options, the device for its answer, and send that with the form.
   for (const form of document.querySelectorAll("form[data-passkey]")) {

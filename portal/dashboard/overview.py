@@ -7,7 +7,7 @@ from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 from pydantic import SecretStr
 
-from portal.attention import count_everything, installations_by_day, what_needs_attention
+from portal.attention import count_everything, count_runs, installations_by_day, what_needs_attention
 from portal.audit.models import AuditEntry
 from portal.clock import now
 from portal.dashboard.access import dashboard, needs, own
@@ -36,6 +36,7 @@ def overview() -> ResponseReturnValue:
             "dashboard/overview.html",
             attention=attention,
             counts=counts,
+            runs=count_runs(session, now()),
             bars=bars,
             width=WIDTH,
             height=HEIGHT,

@@ -1,9 +1,11 @@
 """Every page of the dashboard: importing this adds them to the blueprint."""
 
+import portal.dashboard.children
 import portal.dashboard.keys
 import portal.dashboard.overview
 import portal.dashboard.passkeys
 import portal.dashboard.records
+import portal.dashboard.runs
 import portal.dashboard.share
 import portal.dashboard.sign_in  # noqa: F401 - importing is what adds the pages
 from portal.dashboard.access import dashboard

@@ -14,6 +14,7 @@ from portal.clock import now
 from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import credentials_of, drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own, require_proof
+from portal.dashboard.children import after_stopping, ask_for_settings
 from portal.dashboard.lists import listing
 from portal.dashboard.share import show_made
 from portal.events.models import Delivery, DeliveryState, Event
@@ -26,11 +27,15 @@ from portal.installations.changing import (
     upgrade_installation,
 )
 from portal.installations.models import Installation
-from portal.installations.rules import end_installation
+from portal.installations.rules import end_installation, standing_children
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.links.rules import create_link, find_by_id, in_state, revoke_link
 from portal.operators.models import Role
 from portal.refusals import Refusal
+from portal.runs.durable import erase_logs
+from portal.runs.models import Run
+from portal.runs.reading import select_runs
+from portal.triggers.explaining import asked_by_upgrade
 from portal.users.export import export_user
 from portal.users.models import User
 from portal.users.rules import begins_with, create_user, find_user
@@ -159,6 +164,7 @@ def user(user: str) -> ResponseReturnValue:
             credentials=credentials_of(session, one.id),
             installations=session.scalars(_installations().where(Installation.user_id == one.id)).all(),
             links=session.scalars(newest.order_by(Link.created_at.desc()).limit(10)).all(),
+            runs=session.scalars(select_runs(user_ids=[one.id]).order_by(Run.created_at.desc()).limit(5)).all(),
             at=now(),
         )
 
@@ -188,6 +194,21 @@ def erase(user: str) -> ResponseReturnValue:
         delete_user(session, one, now())
         audit(session, "user.delete", one.username, user=one.id)
     return render_template("dashboard/deleted.html", receipt=receipt)
+
+
+@dashboard.post("/users/<user>/delete-logs")
+def delete_logs(user: str) -> ResponseReturnValue:
+    """Erase what was logged of a user's runs; wants the username typed, and a sign-in that isn't long ago."""
+    require_proof()
+    with own() as session:
+        one = find_user(session, user)
+        if request.form.get("confirm-logs", "").strip() != one.username:
+            raise NotTyped
+        audit(session, "user.delete_logs", one.username, user=one.id)
+    erasure = erase_logs(one.id)
+    with own() as session:
+        audit(session, "user.logs_deleted", one.username, user=one.id, runs=erasure.runs, steps=erasure.steps)
+    return render_template("dashboard/logs_deleted.html", one=one, erasure=erasure)
 
 
 # Installations
@@ -227,30 +248,38 @@ def installation(installation: str) -> ResponseReturnValue:
     with own() as session:
         find_installation(session, installation)
         one = session.scalars(_installations().where(Installation.id == installation)).unique().one()
-        return render_template("dashboard/installation.html", one=one)
+        asks = [
+            (child.workflow.name, asked)
+            for child in standing_children(session, one.id)
+            if (asked := asked_by_upgrade(child, child.workflow))
+        ]
+        return render_template("dashboard/installation.html", one=one, asks=asks)
 
 
 @dashboard.post("/installations/<installation>/<deed>")
 @needs(Role.member)
 def change_installation(installation: str, deed: str) -> ResponseReturnValue:
     """Start, stop, upgrade or remove what is installed."""
+    begun: list[str] = []
+    back = url_for("dashboard.installation", installation=installation)
     with own() as session:
         one = find_installation(session, installation)
         match deed:
             case "activate":
                 activate_installation(session, one, now())
             case "deactivate":
-                deactivate_installation(session, one, now())
+                begun = deactivate_installation(session, one, now())
             case "upgrade":
                 upgrade_installation(session, one, now())
+            case "ask":
+                return ask_for_settings(session, one.id, [c.workflow_id for c in standing_children(session, one.id)])
             case "remove":
-                end_installation(session, one, now())
+                begun = end_installation(session, one, now())
+                back = url_for("dashboard.installations")
             case _:
-                return redirect(url_for("dashboard.installation", installation=installation), 303)
-        audit(session, f"installation.{deed}", installation, user=one.user_id)
-    if deed == "remove":
-        return redirect(url_for("dashboard.installations"), 303)
-    return redirect(url_for("dashboard.installation", installation=installation), 303)
+                return redirect(back, 303)
+        audit(session, f"installation.{deed}", installation, user=one.user_id, stopped_runs=len(begun))
+    return after_stopping(begun, back)
 
 
 # Events

@@ -26,7 +26,7 @@ from portal.operators.models import Role
 from portal.refusals import Refusal
 from portal.users.models import User
 from portal.users.rules import create_user, find_user, search_users
-from portal.workflows.blocks import blocks_of
+from portal.workflows.picture import draw
 
 LIVES = {"1h": "1 hour", "1d": "1 day", "7d": "7 days", "30d": "30 days", "until": "Until a date and time"}
 FOUND = 8
@@ -63,11 +63,11 @@ def integration(integration: str) -> ResponseReturnValue:
     """One integration: its apps, its workflows with their steps, how often it is installed."""
     with own() as session:
         found = find_integration(session, integration)
-        blocks = {w.id: blocks_of(w.id, w.newest.definition, found.apps) for w in found.workflows}
+        pictures = {w.id: draw(w.id, w.newest.definition, found.apps) for w in found.workflows}
         return render_template(
             "dashboard/integration.html",
             one=found,
-            blocks=blocks,
+            pictures=pictures,
             installs=_installs(session).get(found.id, 0),
             catalogue=_catalogue(),
         )
