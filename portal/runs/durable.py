@@ -6,14 +6,14 @@ with the same `Idempotency-Key`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from flask import current_app
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from portal.background import durable, ended_work, forget_work, hourly, step
 from portal.clock import now
@@ -44,15 +44,19 @@ from portal.runs.masking import Masker, masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
 from portal.workflows.blocks import Block, blocks_of
-from portal.workflows.definition import Step, read_definition
-from portal.workflows.models import Workflow
+from portal.workflows.definition import read_definition
+from portal.workflows.models import ChildWorkflow, Workflow
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
 class _Held:
-    """What a leg keeps in this process between its steps; rebuilt from the database when it isn't there."""
+    """What a leg keeps in this process between its steps; rebuilt from the database when it isn't there.
+
+    `steps`, `actions` and `logs` are of finished steps that only picked and chose: they are written down with the next
+    step that reaches outside, or with the end. After a crash they are done again, and give the same.
+    """
 
     run: Run
     subject: Subject
@@ -61,7 +65,12 @@ class _Held:
     masker: Masker
     integration_id: str
     installation_id: str
+    steps: int = 0
+    actions: int = 0
+    logs: list[dict[str, Any]] = field(default_factory=list)
 
+
+MOST_UNWRITTEN = 20  # steps that are done, and not yet written down
 
 _held: dict[str, _Held] = {}
 
@@ -90,8 +99,11 @@ def take_step(run_id: str, leg: int) -> bool:
 
 def _take(held: _Held) -> bool:
     present = held.memory.step(held.subject.definition)
-    if present is None or held.progress >= rules.MOST_PROGRESS:
-        return _come_to_the_end(held, is_over=present is None)
+    if present is None:
+        return _end(held, RunState.succeeded)
+    if held.progress + held.steps >= rules.MOST_PROGRESS:
+        because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
+        return _keep(held, held.memory.path, held.subject.blocks[held.memory.place], Told(), Failed(because), now())
     begun = now()
     executor: Executor = current_app.extensions["executor"]
     try:
@@ -100,24 +112,38 @@ def _take(held: _Held) -> bool:
         # Doing it again and again would help nobody: the run ends, and the next item has its turn.
         reference = note(defect)
         told, outcome = Told(), Failed(f"Something broke on our side. The log has it under {reference}.")
-    return _keep(held, present, told, outcome, begun)
+    path, block = held.memory.path, held.subject.blocks[held.memory.place]
+    if isinstance(outcome, Done | Entered | Filtered):
+        return _go_on(held, path, block, told, outcome, begun)
+    return _keep(held, path, block, told, outcome, begun)
 
 
 def _take_hold(run_id: str, leg: int) -> _Held | None:
     with transaction() as session:
-        run = rules.claim_leg(session, run_id, leg, now())
-        return None if run is None else _hold(session, run)
+        if not rules.claim_leg(session, run_id, leg, now()):
+            return None
+        found = session.execute(_WHOLE, {"run_id": run_id, "this_leg": leg}).one_or_none()
+        return None if found is None else _hold(session, *found)
 
 
-def _hold(session: Session, run: Run) -> _Held:
+_WHOLE = (
+    sa.select(Run, ChildWorkflow, Integration)
+    .join(ChildWorkflow, Run.child_id == ChildWorkflow.id)
+    .join(Workflow, Run.workflow_id == Workflow.id)
+    .join(Integration, Workflow.integration_id == Integration.id)
+    .where(Run.id == sa.bindparam("run_id"), Run.leg == sa.bindparam("this_leg"), Run.state == RunState.running)
+)
+_CREDENTIALS = (
+    sa.select(InstallationCredential)
+    .where(InstallationCredential.installation_id == sa.bindparam("installation"))
+    .options(joinedload(InstallationCredential.credential))
+)
+
+
+def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integration) -> _Held:
     keys: KeyRing = current_app.extensions["keys"]
     catalogue = current_app.extensions["catalogue"]
-    child = run.child
-    workflow = session.get_one(Workflow, child.workflow_id)
-    integration = session.get_one(Integration, workflow.integration_id)
-    chosen = session.scalars(
-        sa.select(InstallationCredential).where(InstallationCredential.installation_id == child.installation_id)
-    )
+    chosen = session.scalars(_CREDENTIALS, {"installation": child.installation_id})
     credentials = {row.app: open_values(keys, row.credential) for row in chosen}
     apps = {name: catalogue[name] for name in integration.apps if name in catalogue}
     memory = Memory.load(keys.open(run.sealed_memory, run.id) if run.sealed_memory else None)
@@ -126,12 +152,12 @@ def _hold(session: Session, run: Run) -> _Held:
         for one in child.output_override or ()
         if isinstance(one, dict)
     }
-    blocks = {block.place: block for block in blocks_of(workflow.id, child.definition, integration.apps)}
+    blocks = {block.place: block for block in blocks_of(run.workflow_id, child.definition, integration.apps)}
     return _Held(
         run=run,
         subject=Subject(
             run_id=run.id,
-            workflow_id=workflow.id,
+            workflow_id=run.workflow_id,
             user_id=run.user_id,
             item=overrides.get(blocks[()].id, rules.item_of(keys, run)),
             fields=child.values,
@@ -150,72 +176,91 @@ def _hold(session: Session, run: Run) -> _Held:
     )
 
 
-def _come_to_the_end(held: _Held, *, is_over: bool) -> bool:
+def _go_on(
+    held: _Held, path: str, block: Block, told: Told, outcome: Done | Entered | Filtered, begun: datetime
+) -> bool:
+    """Remember what a finished step gave, and write it down once it matters outside. Whether another one follows."""
+    definition = held.subject.definition
+    follow(held.memory, definition, outcome)
+    is_action = isinstance(outcome, Done) and outcome.is_action
+    held.steps, held.actions = held.steps + 1, held.actions + int(is_action)
+    held.logs.append(_log_of(held, path, block, told, outcome, begun))
+    if held.memory.step(definition) is None:
+        return _end(held, RunState.filtered if isinstance(outcome, Filtered) else RunState.succeeded)
+    if not is_action and held.steps < MOST_UNWRITTEN:
+        return True
+    try:
+        with transaction() as session:
+            return _write_down(session, held)
+    except TooMuch as problem:
+        return _keep(held, path, block, told, Failed(str(problem)), begun)
+
+
+def _end(held: _Held, state: RunState) -> bool:
     with transaction() as session:
-        if is_over:
-            rules.finish(session, held.run, RunState.succeeded, now())
-        else:
-            because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
-            block = held.subject.blocks[held.memory.place]
-            rules.fail(
+        _write_down(session, held, end=state)
+    return False
+
+
+def _write_down(session: Session, held: _Held, end: RunState | None = None) -> bool:
+    """Keep what was done since the last time; False when the run was stopped meanwhile."""
+    if not (held.steps or end):
+        return True
+    keys: KeyRing = current_app.extensions["keys"]
+    sealed = None if end else keys.seal(held.memory.dump(), held.run.id)
+    made = rules.Progress(held.steps, held.actions, sealed)
+    if not rules.advance(session, held.run, held.progress, made, now(), end):
+        return False
+    _write_logs(session, held)
+    held.progress += held.steps
+    held.run.actions += held.actions
+    held.steps = held.actions = 0
+    return True
+
+
+def _keep(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime) -> bool:
+    """Write down a step that is not done: the run waits, tries again, pauses or fails. No other one follows at once."""
+    try:
+        with transaction() as session:
+            if _write_down(session, held) and _put_aside(session, held, block, outcome):
+                held.logs.append(_log_of(held, path, block, told, outcome, begun))
+                _write_logs(session, held)
+    except TooMuch as problem:
+        held.steps, held.logs = 0, [row for row in held.logs if row["path"] != path]
+        return _keep(held, path, block, told, Failed(str(problem)), begun)
+    return False
+
+
+def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) -> bool:
+    """Whether there is something to log."""
+    match outcome:
+        case Delayed():
+            follow(held.memory, held.subject.definition, outcome)
+            keys: KeyRing = current_app.extensions["keys"]
+            sealed = keys.seal(held.memory.dump(), held.run.id)
+            return rules.delay(session, held.run, held.progress, outcome.length, sealed, now())
+        case TryAgain():
+            at = rules.put_off(
                 session,
                 held.run,
                 held.progress,
-                because,
-                block=(block.id, block.name),
-                integration_id=held.integration_id,
+                outcome.because,
+                wait=outcome.wait,
+                is_try=outcome.is_try,
+                block_name=block.name,
                 now=now(),
             )
-    return False
-
-
-def _keep(held: _Held, present: Step, told: Told, outcome: Outcome, begun: datetime) -> bool:
-    """Write down what came of a step: one transaction. Whether another one follows at once."""
-    path, block = held.memory.path, held.subject.blocks[held.memory.place]
-    is_over = False
-    if isinstance(outcome, Done | Entered | Filtered | Delayed):
-        outcome, sealed, is_over = _move_on(held, outcome)
-    with transaction() as session:
-        match outcome:
-            case Done() | Entered() | Filtered():
-                is_action = isinstance(outcome, Done) and outcome.is_action
-                if not rules.advance(session, held.run, held.progress, sealed, is_action=is_action):
-                    return False
-                _write(session, held, path, block, told, outcome, begun)
-                if is_over:
-                    is_filtered = isinstance(outcome, Filtered)
-                    rules.finish(session, held.run, RunState.filtered if is_filtered else RunState.succeeded, now())
-                held.progress += 1
-                return not is_over
-            case Delayed():
-                assert sealed is not None
-                if rules.delay(session, held.run, held.progress, outcome.length, sealed, now()):
-                    _write(session, held, path, block, told, outcome, begun)
-            case TryAgain():
-                at = rules.put_off(
-                    session,
-                    held.run,
-                    held.progress,
-                    outcome.because,
-                    wait=outcome.wait,
-                    is_try=outcome.is_try,
-                    block_name=block.name,
-                    now=now(),
-                )
-                if at is None:
-                    because = f"{outcome.because} It was tried for a day."
-                    if _fail(session, held, block, because):
-                        _write(session, held, path, block, told, Failed(because, outcome.output), begun)
-                elif outcome.is_try:
-                    _write(session, held, path, block, told, outcome, begun)
-            case Refused():
-                if rules.pause(session, held.run, held.progress, outcome.because, block.name):
-                    rules.break_credential(session, held.installation_id, outcome.app, outcome.because, now())
-                    _write(session, held, path, block, told, outcome, begun)
-            case Failed():
-                if _fail(session, held, block, outcome.because):
-                    _write(session, held, path, block, told, outcome, begun)
-    return False
+            if at is None:
+                return _fail(session, held, block, f"{outcome.because} It was tried for a day.")
+            return outcome.is_try
+        case Refused():
+            if not rules.pause(session, held.run, held.progress, outcome.because, block.name):
+                return False
+            rules.break_credential(session, held.installation_id, outcome.app, outcome.because, now())
+            return True
+        case Failed():
+            return _fail(session, held, block, outcome.because)
+    raise AssertionError(outcome)
 
 
 def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
@@ -230,19 +275,6 @@ def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
     )
 
 
-def _move_on(held: _Held, outcome: Done | Entered | Filtered | Delayed) -> tuple[Outcome, bytes | None, bool]:
-    """Let the memory go on to the next step; (what came of it, the memory sealed, whether the run is over)."""
-    keys: KeyRing = current_app.extensions["keys"]
-    definition = held.subject.definition
-    follow(held.memory, definition, outcome)
-    if held.memory.step(definition) is None and not isinstance(outcome, Delayed):
-        return outcome, None, True
-    try:
-        return outcome, keys.seal(held.memory.dump(), held.run.id), False
-    except TooMuch as problem:
-        return Failed(str(problem)), None, False
-
-
 _STATES: dict[type, RunState] = {
     Done: RunState.succeeded,
     Entered: RunState.running,
@@ -254,40 +286,47 @@ _STATES: dict[type, RunState] = {
 }
 
 
-def _write(
-    session: Session, held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime
-) -> None:
-    """The log of a step; further attempts at it go into the same row."""
+def _log_of(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime) -> dict[str, Any]:
     because = getattr(outcome, "because", None)
-    facts: dict[str, Any] = {
+    return {
+        "id": new_id(),
+        "run_id": held.run.id,
+        "number": held.progress + held.steps,
+        "path": path,
+        "block_id": block.id,
+        "name": block.name,
+        "kind": block.kind,
+        "attempts": 1,
+        "started_at": begun,
         "state": _STATES[type(outcome)],
         "stopped_at": now(),
         "input": held.masker.log(told.input),
         "output": held.masker.log(_shown(outcome)),
         "error": held.masker.text(because)[:1000] if because else None,
     }
-    row = None
+
+
+def _write_logs(session: Session, held: _Held) -> None:
+    """The logs of steps; further attempts at one go into the same row."""
+    rows, held.logs = held.logs, []
     if held.run.attempts or held.run.leg > 1:
-        row = session.scalar(sa.select(RunStep).where(RunStep.run_id == held.run.id, RunStep.path == path))
+        rows = [row for row in rows if not _is_again(session, row)]
+    if rows:
+        session.execute(_NEW_LOG, rows)
+
+
+_NEW_LOG = sa.insert(RunStep)
+
+
+def _is_again(session: Session, facts: dict[str, Any]) -> bool:
+    row = session.scalar(sa.select(RunStep).where(RunStep.run_id == facts["run_id"], RunStep.path == facts["path"]))
     if row is None:
-        session.add(
-            RunStep(
-                id=new_id(),
-                run_id=held.run.id,
-                number=held.progress,
-                path=path,
-                block_id=block.id,
-                name=block.name,
-                kind=block.kind,
-                attempts=1,
-                started_at=begun,
-                **facts,
-            )
-        )
-        return
+        return False
     row.attempts += 1
-    for name, value in facts.items():
-        setattr(row, name, value)
+    for name in ("state", "stopped_at", "input", "output", "error"):
+        setattr(row, name, facts[name])
+    session.flush()
+    return True
 
 
 def _shown(outcome: Outcome) -> Any:
