@@ -16,6 +16,7 @@ from portal.commands import (
     operators,
     users,
     worker,
+    workflows,
 )
 from portal.sandbox.commands import sandbox
 
@@ -34,6 +35,7 @@ def init_commands(app: Flask) -> None:
         links.link,
         operators.operator,
         users.user,
+        workflows.workflow,
         sandbox,
     )
     for group in groups:
