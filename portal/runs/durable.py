@@ -13,6 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from flask import current_app
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from portal.background import durable, ended_work, forget_work, hourly, step
@@ -43,7 +45,7 @@ from portal.runs.masking import Masker
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
 from portal.workflows.blocks import Block, blocks_of
-from portal.workflows.definition import Step, read_definition
+from portal.workflows.definition import read_definition
 from portal.workflows.models import Workflow
 
 log = structlog.get_logger(__name__)
@@ -91,15 +93,18 @@ def _take(held: _Held) -> bool:
     present = held.memory.step(held.subject.definition)
     if present is None or held.progress >= rules.MOST_PROGRESS:
         return _come_to_the_end(held, is_over=present is None)
-    begun = now()
+    at, begun = _Place.of(held), now()
     executor: Executor = current_app.extensions["executor"]
     try:
         told, outcome = executor.execute(held.subject, held.memory, present, begun)
+        return _keep(held, at, told, outcome, begun)
+    except (OperationalError, PoolTimeout):
+        raise  # the database is busy or away: that passes
     except Exception as defect:
         # Doing it again and again would help nobody: the run ends, and the next item has its turn.
         reference = note(defect)
-        told, outcome = Told(), Failed(f"Something broke on our side. The log has it under {reference}.")
-    return _keep(held, present, told, outcome, begun)
+        broken = Failed(f"Something broke on our side. The log has it under {reference}.")
+        return _keep(held, at, Told(), broken, begun)
 
 
 def _take_hold(run_id: str, leg: int) -> _Held | None:
@@ -175,9 +180,21 @@ def _come_to_the_end(held: _Held, *, is_over: bool) -> bool:
     return False
 
 
-def _keep(held: _Held, present: Step, told: Told, outcome: Outcome, begun: datetime) -> bool:
+@dataclass(frozen=True)
+class _Place:
+    """Where a step stands: in the run, and in the file."""
+
+    path: str
+    block: Block
+
+    @classmethod
+    def of(cls, held: _Held) -> _Place:
+        return cls(held.memory.path, held.subject.blocks[held.memory.place])
+
+
+def _keep(held: _Held, at: _Place, told: Told, outcome: Outcome, begun: datetime) -> bool:
     """Write down what came of a step: one transaction. Whether another one follows at once."""
-    path, block = held.memory.path, held.subject.blocks[held.memory.place]
+    path, block = at.path, at.block
     is_over = False
     if isinstance(outcome, Done | Entered | Filtered | Delayed):
         outcome, sealed, is_over = _move_on(held, outcome)
@@ -198,17 +215,17 @@ def _keep(held: _Held, present: Step, told: Told, outcome: Outcome, begun: datet
                 if rules.delay(session, held.run, held.progress, outcome.length, sealed, now()):
                     _write(session, held, path, block, told, outcome, begun)
             case TryAgain():
-                at = rules.put_off(
+                next_at = rules.put_off(
                     session,
                     held.run,
                     held.progress,
-                    outcome.because,
+                    held.masker.sentence(outcome.because),
                     wait=outcome.wait,
                     is_try=outcome.is_try,
                     block_name=block.name,
                     now=now(),
                 )
-                if at is None:
+                if next_at is None:
                     because = f"{outcome.because} It was tried for a day."
                     if _fail(session, held, block, because):
                         _write(session, held, path, block, told, Failed(because, outcome.output), begun)
@@ -229,7 +246,7 @@ def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
         session,
         held.run,
         held.progress,
-        held.masker.text(because),
+        held.masker.sentence(because),
         block=(block.id, block.name),
         integration_id=held.integration_id,
         now=now(),
@@ -278,7 +295,7 @@ def _write(
         "stopped_at": now(),
         "input": held.masker.log(told.input),
         "output": held.masker.log(_shown(outcome)),
-        "error": held.masker.text(because)[:1000] if because else None,
+        "error": held.masker.sentence(because) if because else None,
     }
     row = None
     if held.run.attempts or held.run.leg > 1:
