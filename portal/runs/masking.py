@@ -25,6 +25,10 @@ class Masker:
             text = text.replace(secret, MASK)
         return text
 
+    def sentence(self, text: str) -> str:
+        """An error as it is kept and told: without secrets, and not too long."""
+        return storable(self.text(text))[:1000]
+
     def value(self, value: Any) -> Any:
         """A copy of a value without secrets and personal fields."""
         if isinstance(value, str):
@@ -44,8 +48,13 @@ class Masker:
         """A value as it is kept in a log: masked JSON of at most `LOGGED` characters (then no longer JSON)."""
         if value is None:
             return None
-        text = json.dumps(self.value(value), ensure_ascii=False).replace("\\u0000", "\\ufffd")
+        text = storable(json.dumps(self.value(value), ensure_ascii=False).replace("\\u0000", "\\ufffd"))
         return text if len(text) <= LOGGED else text[:LOGGED] + "…"
+
+
+def storable(text: str) -> str:
+    """A text without what no database takes: zero characters, and halves of characters."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def read_log(text: str | None) -> Any:
