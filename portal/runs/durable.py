@@ -138,13 +138,16 @@ def _hold(session: Session, run: Run) -> _Held:
         if isinstance(one, dict)
     }
     blocks = {block.place: block for block in blocks_of(workflow.id, child.definition, integration.apps)}
+    item = overrides.get(blocks[()].id, rules.item_of(keys, run))
+    masker = Masker(personal={key for app in apps.values() for key in app.personal}, secrets=secrets)
+    masker.learn([item, memory.steps, [loop.items for loop in memory.loops]])
     return _Held(
         run=run,
         subject=Subject(
             run_id=run.id,
             workflow_id=workflow.id,
             user_id=run.user_id,
-            item=overrides.get(blocks[()].id, rules.item_of(keys, run)),
+            item=item,
             fields=child.values,
             ingest=settings_of(session).demo_ingest_url,
             definition=read_definition(child.definition),
@@ -155,7 +158,7 @@ def _hold(session: Session, run: Run) -> _Held:
         ),
         memory=memory,
         progress=run.progress,
-        masker=Masker(personal={key for app in apps.values() for key in app.personal}, secrets=secrets),
+        masker=masker,
         integration_id=integration.id,
         installation_id=child.installation_id,
     )
@@ -232,8 +235,9 @@ def _keep(held: _Held, at: _Place, told: Told, outcome: Outcome, begun: datetime
                 elif outcome.is_try:
                     _write(session, held, path, block, told, outcome, begun)
             case Refused():
-                if rules.pause(session, held.run, held.progress, outcome.because, block.name):
-                    rules.break_credential(session, held.installation_id, outcome.app, outcome.because, now())
+                because = held.masker.sentence(outcome.because)
+                if rules.pause(session, held.run, held.progress, because, block.name):
+                    rules.break_credential(session, held.installation_id, outcome.app, because, now())
                     _write(session, held, path, block, told, outcome, begun)
             case Failed():
                 if _fail(session, held, block, outcome.because):
@@ -289,6 +293,7 @@ def _write(
     session: Session, held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime
 ) -> None:
     """The log of a step; further attempts at it go into the same row."""
+    held.masker.learn(getattr(outcome, "output", None))
     because = getattr(outcome, "because", None)
     facts: dict[str, Any] = {
         "state": _STATES[type(outcome)],
