@@ -22,6 +22,7 @@ from portal.runs.models import RunState
 from portal.runs.trying import Silent, TriedStep, prepare, try_steps
 from portal.users.rules import find_user
 from portal.workflows.definition import LARGEST_VALUE
+from portal.workflows.sizes import DEEPEST_VALUE, is_too_deep
 
 workflow = AppGroup("workflow", help="Workflows of integration files.")
 
@@ -100,11 +101,16 @@ def _read_item(path: Path) -> Any:
     if len(text.encode()) > LARGEST_VALUE:
         refuse(f"{path}: a run begins with at most {LARGEST_VALUE // 1000} kB of JSON: take less of it.")
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         refuse(f"{path}: line {error.lineno}: this is not JSON: {error.msg}.")
     except RecursionError:
-        refuse(f"{path}: this is nested too deeply: flatten it.")
+        value, is_deep = None, True
+    else:
+        is_deep = is_too_deep(value)
+    if is_deep:
+        refuse(f"{path}: lists and objects may stand in each other in at most {DEEPEST_VALUE} levels: flatten it.")
+    return value
 
 
 def _pairs(fields: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from flask import current_app
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, joinedload
 
 from portal.background import durable, ended_work, forget_work, hourly, step
@@ -104,18 +106,21 @@ def _take(held: _Held) -> bool:
     if held.progress + held.steps >= rules.MOST_PROGRESS:
         because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
         return _keep(held, held.memory.path, held.subject.blocks[held.memory.place], Told(), Failed(because), now())
-    begun = now()
+    path, block, begun = held.memory.path, held.subject.blocks[held.memory.place], now()
     executor: Executor = current_app.extensions["executor"]
     try:
         told, outcome = executor.execute(held.subject, held.memory, present, begun)
+        if isinstance(outcome, Done | Entered | Filtered):
+            return _go_on(held, path, block, told, outcome, begun)
+        return _keep(held, path, block, told, outcome, begun)
+    except (OperationalError, PoolTimeout):
+        raise  # the database is busy or away: that passes
     except Exception as defect:
         # Doing it again and again would help nobody: the run ends, and the next item has its turn.
         reference = note(defect)
-        told, outcome = Told(), Failed(f"Something broke on our side. The log has it under {reference}.")
-    path, block = held.memory.path, held.subject.blocks[held.memory.place]
-    if isinstance(outcome, Done | Entered | Filtered):
-        return _go_on(held, path, block, told, outcome, begun)
-    return _keep(held, path, block, told, outcome, begun)
+        held.steps, held.logs = 0, [row for row in held.logs if row["path"] != path]
+        broken = Failed(f"Something broke on our side. The log has it under {reference}.")
+        return _keep(held, path, block, Told(), broken, begun)
 
 
 def _take_hold(run_id: str, leg: int) -> _Held | None:
@@ -153,13 +158,16 @@ def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integra
         if isinstance(one, dict)
     }
     blocks = {block.place: block for block in blocks_of(run.workflow_id, child.definition, integration.apps)}
+    item = overrides.get(blocks[()].id, rules.item_of(keys, run))
+    masker = masker_for(apps, credentials)
+    masker.learn([item, memory.steps, [loop.items for loop in memory.loops]])
     return _Held(
         run=run,
         subject=Subject(
             run_id=run.id,
             workflow_id=run.workflow_id,
             user_id=run.user_id,
-            item=overrides.get(blocks[()].id, rules.item_of(keys, run)),
+            item=item,
             fields=child.values,
             ingest=settings_of(session).demo_ingest_url,
             definition=read_definition(child.definition),
@@ -170,7 +178,7 @@ def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integra
         ),
         memory=memory,
         progress=run.progress,
-        masker=masker_for(apps, credentials),
+        masker=masker,
         integration_id=integration.id,
         installation_id=child.installation_id,
     )
@@ -244,7 +252,7 @@ def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) ->
                 session,
                 held.run,
                 held.progress,
-                outcome.because,
+                held.masker.sentence(outcome.because),
                 wait=outcome.wait,
                 is_try=outcome.is_try,
                 block_name=block.name,
@@ -254,9 +262,10 @@ def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) ->
                 return _fail(session, held, block, f"{outcome.because} It was tried for a day.")
             return outcome.is_try
         case Refused():
-            if not rules.pause(session, held.run, held.progress, outcome.because, block.name):
+            because = held.masker.sentence(outcome.because)
+            if not rules.pause(session, held.run, held.progress, because, block.name):
                 return False
-            rules.break_credential(session, held.installation_id, outcome.app, outcome.because, now())
+            rules.break_credential(session, held.installation_id, outcome.app, because, now())
             return True
         case Failed():
             return _fail(session, held, block, outcome.because)
@@ -268,7 +277,7 @@ def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
         session,
         held.run,
         held.progress,
-        held.masker.text(because),
+        held.masker.sentence(because),
         block=(block.id, block.name),
         integration_id=held.integration_id,
         now=now(),
@@ -287,6 +296,7 @@ _STATES: dict[type, RunState] = {
 
 
 def _log_of(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime) -> dict[str, Any]:
+    held.masker.learn(getattr(outcome, "output", None))
     because = getattr(outcome, "because", None)
     return {
         "id": new_id(),
@@ -302,7 +312,7 @@ def _log_of(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, 
         "stopped_at": now(),
         "input": held.masker.log(told.input),
         "output": held.masker.log(_shown(outcome)),
-        "error": held.masker.text(because)[:1000] if because else None,
+        "error": held.masker.sentence(because) if because else None,
     }
 
 

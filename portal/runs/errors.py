@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from portal.refusals import Refusal
 from portal.workflows.definition import LARGEST_VALUE
+from portal.workflows.sizes import DEEPEST_VALUE
 
 
 class UnknownRun(Refusal):
@@ -56,3 +57,13 @@ class ItemTooLarge(Refusal):
 
     def message(self) -> str:
         return f"A run begins with at most {LARGEST_VALUE // 1000} kB of JSON: send less, or a reference to it."
+
+
+class ItemTooDeep(Refusal):
+    """The data that a run should begin with is nested too deep."""
+
+    status = 400
+    title = "That is nested too deep"
+
+    def message(self) -> str:
+        return f"Lists and objects may stand in each other in at most {DEEPEST_VALUE} levels: flatten the data."

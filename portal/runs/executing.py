@@ -19,6 +19,7 @@ from portal.runs.memory import Memory
 from portal.workflows.blocks import Block
 from portal.workflows.definition import LARGEST_VALUE, MOST_ITERATIONS, Definition, RequestStep, Step
 from portal.workflows.expressions import NoValue, fill, fill_text, split
+from portal.workflows.sizes import DEEPEST_VALUE, bytes_of, is_too_deep
 
 CEILING = 15.0  # seconds for one request
 WAIT_WHEN_ASKED = timedelta(minutes=1)  # for a 429 that doesn't say how long
@@ -149,8 +150,13 @@ class Executor:
             outcome = self._execute(subject, memory, step, scope, told, now)
         except (NoValue, HostNotAllowed, _CannotSend) as problem:
             return told, Failed(str(problem))
-        if isinstance(outcome, Done) and _size(outcome.output) > LARGEST_VALUE:
-            return told, Failed(f"It gave more than {LARGEST_VALUE // 1000} kB: pick less of it.")
+        except UnicodeEncodeError:
+            return told, Failed("A value has half a character in it, so that it can’t stand in an address.")
+        if isinstance(outcome, Done):
+            if is_too_deep(outcome.output):
+                return told, Failed(f"It gave something nested more than {DEEPEST_VALUE} levels deep: flatten it.")
+            if bytes_of(outcome.output) > LARGEST_VALUE:
+                return told, Failed(f"It gave more than {LARGEST_VALUE // 1000} kB: pick less of it.")
         return told, outcome
 
     def _execute(
@@ -204,11 +210,7 @@ class Executor:
         self, subject: Subject, block: Block, request: RequestStep, scope: dict[str, Any], key: str, now: datetime
     ) -> tuple[Request, bool]:
         url, is_trusted = address_of(request, scope)
-        body = (
-            json.dumps(fill(request.body, scope), ensure_ascii=False, separators=(",", ":"))
-            if _has_body(request)
-            else ""
-        )
+        body = _body_text(fill(request.body, scope)) if _has_body(request) else ""
         signed = sign(self._keys, method=request.method.upper(), url=url, body=body, event_id=key, at=now)
         own = {
             **signed,
@@ -235,8 +237,14 @@ def _has_body(request: RequestStep) -> bool:
     return "body" in request.model_fields_set
 
 
-def _size(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+def _body_text(value: Any) -> str:
+    """A value as JSON that UTF-8 can carry: half a character, which it can't, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text
 
 
 _WHOLE_HOST = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|$)")
@@ -291,7 +299,7 @@ def _app_request(subject: Subject, name: str, request: RequestStep, scope: Mappi
     built = build_request(app, values, method=request.method.upper(), path=path, query={}, headers={})
     pairs = {name: value for name, value in fill(request.query, scope).items() if value is not None}
     url = built.url + (("&" if "?" in built.url else "?") + urlencode(_texts(pairs)) if pairs else "")
-    body = json.dumps(fill(request.body, scope), ensure_ascii=False).encode() if _has_body(request) else None
+    body = _body_text(fill(request.body, scope)).encode() if _has_body(request) else None
     own = {**built.headers, "Idempotency-Key": key, **({"Content-Type": "application/json"} if body else {})}
     return _built(request, url, scope, own, body)
 
@@ -354,9 +362,11 @@ def judge(answer: Answer, host: str, app: App | None, now: datetime) -> Done | F
 
 
 def _body(answer: Answer) -> Any:
-    if not answer.body:
+    if not answer.body or answer.is_cut:
         return None
+    text = answer.body.decode("utf-8", "replace").replace("\0", "\ufffd")
     try:
-        return answer.json()
+        read = answer.json()
     except NotJSON:
-        return answer.body.decode("utf-8", "replace").replace("\0", "\ufffd")
+        return text
+    return text if is_too_deep(read) else read

@@ -84,9 +84,12 @@ def shown_item(session: Session, run: Run) -> str | None:
     )
     try:
         credentials = {row.app: open_values(keys, row.credential) for row in chosen}
-        return readable(read_log(masker_for(apps, credentials).log(item_of(keys, run))))
+        item = item_of(keys, run)
     except SealBroken:
         return None
+    masker = masker_for(apps, credentials)
+    masker.learn(item)
+    return readable(read_log(masker.log(item)))
 
 
 def readable(value: Any) -> str:

@@ -19,10 +19,11 @@ from portal.db import insert_new
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
-from portal.runs.errors import ItemTooLarge, NotRunning, NotWaiting, RunEnded, UnknownRun
+from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning, NotWaiting, RunEnded, UnknownRun
 from portal.runs.models import BLOCKING, UNFINISHED, Run, RunState, SeenItem, WorkflowDay
 from portal.workflows.definition import LARGEST_VALUE
 from portal.workflows.models import ChildWorkflow
+from portal.workflows.sizes import DEEPEST_VALUE, as_json, bytes_of, is_too_deep
 
 RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 
@@ -93,8 +94,7 @@ def _make_run(
     rerun_of: str | None = None,
 ) -> Run:
     run_id = new_id()
-    clear = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    is_fine = len(clear) <= LARGEST_VALUE
+    clear, problem = _seal_ready(value)
     run = Run(
         id=run_id,
         environment=child.environment,
@@ -104,9 +104,9 @@ def _make_run(
         version=version,
         number=number,
         trigger=trigger,
-        state=RunState.queued if is_fine else RunState.failed,
-        sealed_item=keys_of(session).seal(clear, run_id) if is_fine else None,
-        error=None if is_fine else f"The item has {len(clear)} bytes, a run begins with at most {LARGEST_VALUE}.",
+        state=RunState.queued if problem is None else RunState.failed,
+        sealed_item=keys_of(session).seal(clear, run_id) if problem is None else None,
+        error=problem,
         rerun_of=rerun_of,
         leg=1,
         actions=0,
@@ -114,6 +114,16 @@ def _make_run(
     )
     session.add(run)
     return run
+
+
+def _seal_ready(value: Any) -> tuple[bytes, str | None]:
+    """(the item as bytes, the sentence for one that no run can begin with)."""
+    if is_too_deep(value):
+        return b"", f"The item is nested more than {DEEPEST_VALUE} levels deep, so that no run can begin with it."
+    clear = as_json(value)
+    if len(clear) > LARGEST_VALUE:
+        return b"", f"The item has {len(clear)} bytes, a run begins with at most {LARGEST_VALUE}."
+    return clear, None
 
 
 def _enqueue_leg(session: Session, run: Run, delay: float = 0) -> None:
@@ -136,8 +146,10 @@ def leg_name(number: int, run_id: str, leg: int) -> str:
 
 
 def start_run(session: Session, child: ChildWorkflow, value: Any, *, trigger: str, now: datetime) -> Run:
-    """Start one run of an active child with this data. Raises `NotRunning`, `ItemTooLarge`."""
-    if len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")) > LARGEST_VALUE:
+    """Start one run of an active child with this data. Raises `NotRunning`, `ItemTooLarge`, `ItemTooDeep`."""
+    if is_too_deep(value):
+        raise ItemTooDeep
+    if bytes_of(value) > LARGEST_VALUE:
         raise ItemTooLarge
     _require_active(child)
     return record_items(session, child, [Item(value)], trigger=trigger, now=now)[0]

@@ -160,6 +160,7 @@ def _set_before(session: Session, user: User, workflow: Workflow | None) -> dict
 def try_steps(executor: Executor, subject: Subject) -> Iterator[TriedStep]:
     """Do one step after the other, as a run does, until one ends it. Delays are said, not waited for."""
     memory, masker = Memory(), masker_for(subject.apps, subject.credentials)
+    masker.learn(subject.item)
     for _ in range(MOST_PROGRESS):
         step = memory.step(subject.definition)
         if step is None:
@@ -172,6 +173,7 @@ def try_steps(executor: Executor, subject: Subject) -> Iterator[TriedStep]:
                 memory.dump()
             except TooMuch as problem:
                 outcome = Failed(str(problem))
+        masker.learn(getattr(outcome, "output", None))
         because = getattr(outcome, "because", None)
         yield TriedStep(
             path=path,
@@ -179,7 +181,7 @@ def try_steps(executor: Executor, subject: Subject) -> Iterator[TriedStep]:
             state=_STATES[type(outcome)],
             input=masker.value(told.input),
             output=masker.value(_shown(outcome)),
-            because=masker.text(because) if because else None,
+            because=masker.sentence(because) if because else None,
             wait=outcome.length if isinstance(outcome, Delayed) else getattr(outcome, "wait", None),
         )
         if isinstance(outcome, Failed | TryAgain | Refused):

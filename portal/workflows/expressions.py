@@ -86,7 +86,17 @@ def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
     try:
         return _compiled(expression).search(scope)
     except (jmespath.exceptions.JMESPathError, TypeError, ValueError, RecursionError) as error:
-        raise NoValue(f"“{expression}” can’t be applied to what came: {str(error).splitlines()[0]}") from None
+        raise NoValue(f"“{expression}” can’t be applied to what came{_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    # The library's own text quotes the value, which can be anybody's.
+    if isinstance(error, jmespath.exceptions.JMESPathTypeError):
+        wants = " or ".join(error.expected_types)
+        return f": {error.function_name}() takes {wants}, it was given {error.actual_type}."
+    if isinstance(error, jmespath.exceptions.UnknownFunctionError | jmespath.exceptions.ArityError):
+        return f": {str(error).splitlines()[0]}."
+    return "."
 
 
 def fill(value: Any, scope: Mapping[str, Any]) -> Any:
