@@ -46,8 +46,9 @@ from portal.runs.masking import Masker, masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
 from portal.workflows.blocks import Block, blocks_of
-from portal.workflows.definition import read_definition
+from portal.workflows.definition import LARGEST_MEMORY, read_definition
 from portal.workflows.models import ChildWorkflow, Workflow
+from portal.workflows.sizes import bytes_of
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ class _Held:
     installation_id: str
     steps: int = 0
     actions: int = 0
+    given: int = 0  # bytes that steps gave since the memory was measured
     logs: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -193,15 +195,23 @@ def _go_on(
     is_action = isinstance(outcome, Done) and outcome.is_action
     held.steps, held.actions = held.steps + 1, held.actions + int(is_action)
     held.logs.append(_log_of(held, path, block, told, outcome, begun))
+    try:
+        _require_room(held, getattr(outcome, "output", None))
+    except TooMuch as problem:
+        return _keep(held, path, block, told, Failed(str(problem)), begun)
     if held.memory.step(definition) is None:
         return _end(held, RunState.filtered if isinstance(outcome, Filtered) else RunState.succeeded)
     if not is_action and held.steps < MOST_UNWRITTEN:
         return True
-    try:
-        with transaction() as session:
-            return _write_down(session, held)
-    except TooMuch as problem:
-        return _keep(held, path, block, told, Failed(str(problem)), begun)
+    with transaction() as session:
+        return _write_down(session, held)
+
+
+def _require_room(held: _Held, output: Any) -> None:
+    """Raises `TooMuch` when the run remembers more than it may; measured as a whole only when it could be so."""
+    held.given += bytes_of(output)
+    if held.given > LARGEST_MEMORY // 2:
+        held.given = len(held.memory.dump()) - LARGEST_MEMORY // 2
 
 
 def _end(held: _Held, state: RunState) -> bool:
@@ -228,14 +238,13 @@ def _write_down(session: Session, held: _Held, end: RunState | None = None) -> b
 
 def _keep(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime) -> bool:
     """Write down a step that is not done: the run waits, tries again, pauses or fails. No other one follows at once."""
-    try:
-        with transaction() as session:
-            if _write_down(session, held) and _put_aside(session, held, block, outcome):
-                held.logs.append(_log_of(held, path, block, told, outcome, begun))
-                _write_logs(session, held)
-    except TooMuch as problem:
-        held.steps, held.logs = 0, [row for row in held.logs if row["path"] != path]
-        return _keep(held, path, block, told, Failed(str(problem)), begun)
+    if isinstance(outcome, Failed):  # what led there is written down, whatever it holds
+        held.steps = 0
+    with transaction() as session:
+        if _write_down(session, held) and _put_aside(session, held, block, outcome):
+            held.logs = [row for row in held.logs if row["path"] != path]
+            held.logs.append(_log_of(held, path, block, told, outcome, begun))
+            _write_logs(session, held)
     return False
 
 
