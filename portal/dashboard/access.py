@@ -129,7 +129,8 @@ def _facts() -> dict[str, Any]:
     found: OperatorSession | None = g.get("session")
     return {
         "me": found.operator if found else None,
-        "environment": found.environment if found else None,
+        # Not `environment`: a block that is rendered alone takes that for Jinja's.
+        "chosen_environment": found.environment if found else None,
         "csrf": found.csrf if found else "",
         "may": may,
         "Role": Role,
