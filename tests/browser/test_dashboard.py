@@ -11,7 +11,19 @@ from portal.demo.seed import OPERATOR
 from tests.running import SCREENS
 from tests.stage import wait_until
 
-PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
+PAGES = [
+    "",
+    "integrations",
+    "links",
+    "users",
+    "installations",
+    "runs",
+    "events",
+    "api-keys",
+    "settings",
+    "audit",
+    "sessions",
+]
 LOOKS = {
     "desk-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "desk-dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},

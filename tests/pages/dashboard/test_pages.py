@@ -51,7 +51,19 @@ def test_a_zero_character_is_refused_before_any_database_sees_it(desk):
     assert desk.client.post("/dashboard/users", data={"csrf": desk.csrf, "username": "a\0"}).status_code == 400
 
 
-PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
+PAGES = [
+    "",
+    "integrations",
+    "links",
+    "users",
+    "installations",
+    "runs",
+    "events",
+    "api-keys",
+    "settings",
+    "audit",
+    "sessions",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -69,7 +81,7 @@ def test_settings_show_no_secret(desk, app):
 
 
 def test_an_unknown_thing_is_a_page_with_a_sentence(desk):
-    for path in ("links/x", "users/x", "installations/x", "events/x", "integrations/x"):
+    for path in ("links/x", "users/x", "installations/x", "runs/x", "children/x", "events/x", "integrations/x"):
         view = desk.get(f"/dashboard/{path}", status=404)
         assert "There is no" in view.text
     assert View(desk.client.get("/dashboard/nothing")).status == 404
