@@ -36,7 +36,7 @@ def test_every_setting_is_in_the_readme(name):
 
 def test_every_command_that_the_documents_name_exists(app):
     text = README + "".join(path.read_text() for path in HERE.glob("docs/*.md"))
-    verbs = "create|list|show|revoke|apply|check|schema|listen|upgrade|rotate|redeliver|order|token"
+    verbs = "create|list|show|revoke|apply|check|schema|listen|upgrade|rotate|redeliver|order|token|try"
     named = set(re.findall(rf"flask ([a-z-]+(?: (?:{verbs})\b)?)", text))
     assert {"link create", "keys rotate", "worker"} <= named
     for words in named:
