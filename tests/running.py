@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,11 @@ class Running:
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Everything that `make run` starts, in a data folder of its own."""
-    folder = tmp_path_factory.mktemp("run")
+    yield from run_everything(tmp_path_factory.mktemp("run"))
+
+
+def run_everything(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Start it in this folder, with `more` settings; end it afterwards."""
     port = free_port()
     env = {
         **os.environ,
@@ -56,6 +60,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "PORTAL_BASE_URL": f"http://127.0.0.1:{port}",
         "PORTAL_VENDOR_NAME": "Acme Analytics",
         "PORTAL_SUPPORT_URL": "https://help.example/",
+        **(more or {}),
     }
     log = folder / "log"
     with log.open("w") as output:
