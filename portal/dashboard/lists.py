@@ -20,7 +20,7 @@ from portal.web.paging import page
 Row = TypeVar("Row")
 Choice = TypeVar("Choice", bound=StrEnum)
 PAGE = 50
-MOST_PEOPLE = 100  # whose links or installations one filter by name looks at
+MOST_PEOPLE = 50  # whose links or installations one filter by name looks at
 MOST_INTEGRATIONS = 200  # that a filter offers
 
 

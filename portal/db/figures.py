@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-ROWS, PART = 1_000_000, 50_000  # of a whole table, of a partial index
+ROWS, PART = 1_000_000, 500_000  # of a whole table, of a partial index
 UNKNOWN = 8  # rows that share a value which isn't said to be coarser
 # How many values there are of what many rows share.
 VALUES = {
@@ -56,6 +56,7 @@ def _figures(columns: list[str], is_unique: bool, is_partial: bool) -> list[int]
     for column in columns:
         left = max(1, left // VALUES[column]) if column in VALUES else min(left, UNKNOWN)
         figures.append(left)
-    if is_unique or columns[-1] == "id":
-        figures[-1] = 1
+    for number, column in enumerate(columns, 1):
+        if column == "id" or (is_unique and number == len(columns)):
+            figures[number:] = [1] * (len(figures) - number)
     return figures

@@ -37,8 +37,13 @@ class Installation(InEnvironment, Base):
     __table_args__ = (
         sa.Index("ix_installations_environment_installed_at_id", "environment", "installed_at", "id"),
         # One for each order that a list of what stands can have, with and without a state and an integration.
+        # `removed_at` stands in it, so that SQLite needs no row to count what stands.
         *(
-            partial_index(f"ix_installations_{name}", "removed_at IS NULL", "environment", *more, "installed_at", "id")
+            partial_index(
+                f"ix_installations_{name}",
+                "removed_at IS NULL",
+                *("environment", *more, "installed_at", "id", "removed_at"),
+            )
             for name, more in (
                 ("standing", ()),
                 ("state", ("is_enabled",)),

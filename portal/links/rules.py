@@ -176,9 +176,7 @@ def in_state(state: LinkState, at: datetime) -> sa.ColumnElement[bool]:
     conditions: dict[LinkState, sa.ColumnElement[bool]] = {
         LinkState.finished: Link.finished_at.is_not(None),
         LinkState.revoked: sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_not(None)),
-        LinkState.expired: sa.and_(
-            sa.func.coalesce(Link.finished_at, Link.revoked_at).is_(None), Link.expires_at <= at
-        ),
+        LinkState.expired: sa.and_(has_not_ended, Link.expires_at <= at),
         LinkState.verified: sa.and_(goes_on, Link.verified_at.is_not(None)),
         LinkState.opened: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_not(None)),
         LinkState.created: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_(None)),

@@ -33,7 +33,8 @@ def upgrade() -> None:
         index(f'ix_links_{name}_of_integration', 'links', [*parts, moment, 'id'])
     index('ix_links_requested', 'links', ['environment', 'requested_at'], 'requested_at IS NOT NULL')
     for state, (condition, moment) in STATES.items():
-        index(f'ix_links_{state}', 'links', [*whole, moment, 'id'], condition)
+        counted = ['finished_at', 'revoked_at'] if state == 'expired' else []
+        index(f'ix_links_{state}', 'links', [*whole, moment, 'id', *counted], condition)
         index(f'ix_links_{state}_of_integration', 'links', [*parts, moment, 'id'], condition)
 
     op.drop_index('ix_installations_integration_id', 'installations')
@@ -44,7 +45,7 @@ def upgrade() -> None:
         ('integration_state', ['integration_id', 'is_enabled']),
     ]
     for name, more in standing:
-        columns = ['environment', *more, 'installed_at', 'id']
+        columns = ['environment', *more, 'installed_at', 'id', 'removed_at']
         index(f'ix_installations_{name}', 'installations', columns, 'removed_at IS NULL')
 
     index('ix_child_workflows_version', 'child_workflows', ['environment', 'version_id'], 'removed_at IS NULL')
