@@ -21,7 +21,8 @@ _WEEK = _at("'+7 days'")
 # Of twenty links eleven were used, four ran out, one was taken back; those of the last week may still go on.
 _STATEMENTS = {
     "a": f"""INSERT INTO users (id, environment, username, full_name, created_at)
-        SELECT {_ID}, 'production', printf('user%07d@bench.example', (i * 7919) % 1000003), 'User ' || i, {_NOW} FROM n""",
+        SELECT {_ID}, 'production', printf('user%07d@bench.example', (i * 7919) % 1000003), 'User ' || i, {_NOW}
+        FROM n""",
     "b": f"""INSERT INTO links (id, environment, token_hash, user_id, integration_id, origin, always_show_credentials,
             created_at, expires_at, opened_at, verified_at, finished_at, revoked_at)
         SELECT {_ID}, 'production', {_ID}, printf('a%023x', i), :integration, 'link', 1, {_NOW}, {_WEEK},
@@ -46,7 +47,8 @@ _STATEMENTS = {
     "1": f"""INSERT INTO delivery_attempts (id, delivery_id, number, at, status, latency_ms)
         SELECT {_ID}, printf('0%023x', i), 1, {_NOW}, 204, 12 FROM n""",
     "2": f"""INSERT INTO audit_entries (id, at, actor, environment, action, subject, details)
-        SELECT {_ID}, {_NOW}, 'operator' || (i % 10) || '@bench.example', 'production', 'link.create', 'Link ' || i, '{{}}'
+        SELECT {_ID}, {_NOW}, 'operator' || (i % 10) || '@bench.example', 'production', 'link.create',
+            'Link ' || i, '{{}}'
         FROM n""",
 }
 

@@ -153,7 +153,7 @@ def _broken(session: Session) -> list[Installation]:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is, `MOST_COUNTED` at the most of each; of deliveries, whose events are looked up, `MOST_A_DAY`."""
+    """How much there is, `MOST_COUNTED` at the most of each; `MOST_A_DAY` of deliveries, whose events are looked up."""
 
     users: int
     installations: int

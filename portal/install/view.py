@@ -166,8 +166,12 @@ def describe(
     is_done: bool = False,
     facts: Mapping[str, str] | None = None,
     settings: Sequence[WorkflowSettings] | None = None,
+    workflows: Sequence[Listed] | None = None,
 ) -> PageView:
-    """Gather what the page shows. `facts` are the link's own parameters, by default those of the request."""
+    """Gather what the page shows. `facts` are the link's own parameters, by default those of the request.
+
+    `workflows` are by default those that the link installs.
+    """
     facts = g.get("facts", request.values) if facts is None else facts
     catalogue = current_app.extensions["catalogue"]
     if settings is None:
@@ -175,7 +179,7 @@ def describe(
     return PageView(
         link=link,
         sections=sections,
-        workflows=listed_workflows(link),
+        workflows=listed_workflows(link) if workflows is None else workflows,
         press=press,
         hidden={
             "integrationId": link.integration_id or NO_INTEGRATION,

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from portal.installations.models import Installation, InstallationCredential
 from portal.workflows.models import ChildWorkflow
 
+MOST_COUNTED = 1_000  # as far as is counted for a page
+
 
 class InstallationState(enum.StrEnum):
     """Whether what is installed runs."""
@@ -46,15 +48,28 @@ def select_installations(
     return statement
 
 
-def count_installations(session: Session, integration_ids: Sequence[str], most: int) -> dict[str, int]:
-    """How many stand of each integration; `most` is as far as is counted."""
-    return {one: _count(session, one, most) for one in integration_ids}
+def count_installations(session: Session, integration_ids: Sequence[str]) -> dict[str, int]:
+    """How many stand of each integration, `MOST_COUNTED` at the most."""
+    return {
+        one: _count(
+            session,
+            sa.select(Installation.id).where(Installation.integration_id == one, Installation.removed_at.is_(None)),
+        )
+        for one in integration_ids
+    }
 
 
-def _count(session: Session, integration_id: str, most: int) -> int:
-    some = (
-        sa.select(Installation.id)
-        .where(Installation.integration_id == integration_id, Installation.removed_at.is_(None))
-        .limit(most)
-    )
-    return session.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
+def count_copies(session: Session, version_ids: Sequence[str]) -> dict[str, int]:
+    """How many copies run, or could, of each published version of a workflow, `MOST_COUNTED` at the most."""
+    return {
+        one: _count(
+            session,
+            sa.select(ChildWorkflow.id).where(ChildWorkflow.version_id == one, ChildWorkflow.removed_at.is_(None)),
+        )
+        for one in version_ids
+    }
+
+
+def _count(session: Session, statement: sa.Select[str]) -> int:
+    some = statement.limit(MOST_COUNTED).subquery()
+    return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0

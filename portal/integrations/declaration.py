@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from portal.integrations.reading import NotReadable, read_yaml
 from portal.refusals import Refusal
 from portal.workflows.fields import ConfigurableField, Name, Slug
 
@@ -17,12 +19,24 @@ Sentence = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Defect:
+    """What is wrong with an integration file, and in which line."""
+
+    line: int | None
+    said: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.said}" if self.line else self.said
+
+
 class IntegrationDefects(Refusal):
     """The integration file can't be applied; every defect is named with its place and the mend."""
 
     title = "This integration file can’t be applied"
+    status = 422
 
-    def __init__(self, source: str, defects: list[str]) -> None:
+    def __init__(self, source: str, defects: list[Defect]) -> None:
         super().__init__("\n".join(f"{source}: {defect}" for defect in defects))
         self.defects = defects
 
@@ -63,33 +77,33 @@ def read_declaration(path: Path, apps: Container[str]) -> IntegrationDeclaration
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise IntegrationDefects(str(path), [f"can't be read: {error}."]) from None
+        raise IntegrationDefects(str(path), [Defect(None, f"can't be read: {error}.")]) from None
     return parse_declaration(text, apps, source=str(path))
 
 
 def parse_declaration(text: str, apps: Container[str], *, source: str) -> IntegrationDeclaration:
     """Check the text of an integration file. Raises `IntegrationDefects` with line numbers."""
     try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        data = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise IntegrationDefects(
-            source, [f"line {line}: this is not YAML: {getattr(error, 'problem', error)}."]
-        ) from None
+        data, node = read_yaml(text)
+    except NotReadable as problem:
+        raise IntegrationDefects(source, [Defect(problem.line, f"{problem}.")]) from None
     try:
         declaration = IntegrationDeclaration.model_validate(data)
     except ValidationError as error:
         defects = [
-            f"line {_line(node, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'the file'}: "
-            f"{e['msg'].removeprefix('Value error, ')}."
+            Defect(
+                _line(node, e["loc"]),
+                f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg'].removeprefix('Value error, ')}.",
+            )
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise IntegrationDefects(source, defects) from None
     strangers = [
-        f"line {_line(node, ('apps', i))}: there is no app “{app}” in the catalogue: "
-        "`flask catalogue list` names them, `PORTAL_CATALOGUE` adds your own."
+        Defect(
+            _line(node, ("apps", i)),
+            f"there is no app “{app}” in the catalogue: "
+            "`flask catalogue list` names them, `PORTAL_CATALOGUE` adds your own.",
+        )
         for i, app in enumerate(declaration.apps)
         if app not in apps
     ]
@@ -112,3 +126,16 @@ def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
         else:
             break
     return line
+
+
+def write_declaration(data: Mapping[str, Any]) -> str:
+    """What was applied, as the text of an integration file; applying that changes nothing."""
+    declaration = IntegrationDeclaration.model_validate(data)
+    plain = declaration.model_dump(mode="json", exclude_defaults=True)
+    return yaml.dump(plain, Dumper=_Plainly, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Plainly(yaml.CSafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        """What stands in two places is written twice."""
+        return True

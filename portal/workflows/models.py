@@ -64,7 +64,9 @@ class ChildWorkflow(InEnvironment, Base):
     __tablename__ = "child_workflows"
     __table_args__ = (
         sa.UniqueConstraint("installation_id", "workflow_id"),
-        partial_index("ix_child_workflows_version", "removed_at IS NULL", "environment", "version_id"),
+        partial_index(
+            "ix_child_workflows_version", "removed_at IS NULL", "environment", "version_id", "id", "removed_at"
+        ),
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)

@@ -48,7 +48,8 @@ def upgrade() -> None:
         columns = ['environment', *more, 'installed_at', 'id', 'removed_at']
         index(f'ix_installations_{name}', 'installations', columns, 'removed_at IS NULL')
 
-    index('ix_child_workflows_version', 'child_workflows', ['environment', 'version_id'], 'removed_at IS NULL')
+    columns = ['environment', 'version_id', 'id', 'removed_at']
+    index('ix_child_workflows_version', 'child_workflows', columns, 'removed_at IS NULL')
     index('ix_deliveries_state_created_at_id', 'deliveries', ['state', 'created_at', 'id'])
     index('ix_audit_entries_actor_at_id', 'audit_entries', ['actor', 'at', 'id'])
     if op.get_bind().dialect.name == 'postgresql':
