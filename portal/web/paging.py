@@ -63,9 +63,9 @@ def _write(place: datetime | str, row_id: str) -> str:
 def _read(cursor: str, *, is_moment: bool) -> tuple[datetime | str, str]:
     try:
         place, row_id = json.loads(urlsafe_b64decode(cursor[:LONGEST_CURSOR] + "=" * (-len(cursor) % 4)))
-        (place + row_id).encode()  # both are texts, and such as a database takes
-        if "\0" in place + row_id:
+        if not isinstance(place, str) or not isinstance(row_id, str) or "\0" in place + row_id:
             raise BadCursor
+        (place + row_id).encode()  # raises for half a character, which no database takes
         return (_moment(place) if is_moment else place), row_id
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise BadCursor from None
