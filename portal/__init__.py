@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.install import modal  # noqa: F401 - adds its pages to the blueprint
     from portal.install.first_view import FirstViews
     from portal.install.pages import install
+    from portal.install.preview import render_preview
     from portal.keys.ring import KeyRing
     from portal.runs.executing import Executor
     from portal.security.pages import security
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["executor"] = Executor(app.extensions["outbound"], keys)
     app.extensions["database"] = Database(settings, keys=keys, catalogue=app.extensions["catalogue"])
     app.extensions["limiter"] = Limiter(settings.api_rate)
+    app.extensions["install_preview"] = render_preview  # shown by the dashboard, which knows no other face
     commands.init_commands(app)
     web.init_web(app, settings)
     operations.init_operations(app, settings)

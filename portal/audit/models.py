@@ -21,7 +21,10 @@ class AuditEntry(Base):
     """
 
     __tablename__ = "audit_entries"
-    __table_args__ = (sa.Index("ix_audit_entries_at_id", "at", "id"),)
+    __table_args__ = (
+        sa.Index("ix_audit_entries_at_id", "at", "id"),
+        sa.Index("ix_audit_entries_actor_at_id", "actor", "at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     at: Mapped[datetime] = mapped_column(default=now)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
-from portal.db import Base, InEnvironment
+from portal.db import Base, InEnvironment, partial_index
 from portal.ids import new_id
 
 
@@ -19,13 +19,7 @@ class Credential(InEnvironment, Base):
     __table_args__ = (
         sa.UniqueConstraint("link_id", "app"),  # at most one draft for an app of a link
         sa.Index("ix_credentials_user_id_app", "user_id", "app"),
-        sa.Index(
-            "ix_credentials_environment_broken_at",
-            "environment",
-            "broken_at",
-            sqlite_where=sa.text("broken_at IS NOT NULL"),
-            postgresql_where=sa.text("broken_at IS NOT NULL"),
-        ),
+        partial_index("ix_credentials_environment_broken_at", "broken_at IS NOT NULL", "environment", "broken_at"),
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)

@@ -7,7 +7,14 @@ from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 from pydantic import SecretStr
 
-from portal.attention import count_everything, count_runs, installations_by_day, what_needs_attention
+from portal.attention import (
+    MOST_A_DAY,
+    MOST_COUNTED,
+    count_everything,
+    count_runs,
+    installations_by_day,
+    what_needs_attention,
+)
 from portal.audit.models import AuditEntry
 from portal.clock import now
 from portal.dashboard.access import dashboard, needs, own
@@ -41,6 +48,9 @@ def overview() -> ResponseReturnValue:
             width=WIDTH,
             height=HEIGHT,
             total=sum(number for _, number in days),
+            most=MOST_COUNTED,
+            most_a_day=MOST_A_DAY,
+            is_more=most >= MOST_A_DAY,
         )
 
 

@@ -1,6 +1,7 @@
 """Every page of the dashboard: importing this adds them to the blueprint."""
 
 import portal.dashboard.children
+import portal.dashboard.integrations
 import portal.dashboard.keys
 import portal.dashboard.overview
 import portal.dashboard.passkeys

@@ -13,16 +13,15 @@ from sqlalchemy.orm import Session
 
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, needs, own
-from portal.dashboard.lists import listing
+from portal.dashboard.lists import People, chosen, listing, people_named
 from portal.operators.models import Role
 from portal.runs.models import Run, RunState
 from portal.runs.reading import can_rerun, load_run, reruns_of, select_runs, shown_item, timeline
 from portal.runs.rules import rerun, stop_run, try_now
 from portal.users.models import User
-from portal.users.rules import search_users
 from portal.workflows.models import Workflow
 
-MOST_PEOPLE = 50  # whose runs one filter by name looks at
+MOST_WORKFLOWS = 200  # that the filter offers
 FILTERS = ("state", "workflow", "user", "since")
 
 
@@ -30,25 +29,29 @@ FILTERS = ("state", "workflow", "user", "since")
 @needs(Role.viewer)
 def runs() -> ResponseReturnValue:
     """Every run, by state, workflow, user and time."""
-    state = request.args.get("state", "")
     with own() as session:
+        people = _people(session)
         statement = select_runs(
-            state=RunState(state) if state in list(RunState) else None,
+            state=chosen(RunState, "state"),
             workflow_id=request.args.get("workflow") or None,
-            user_ids=_people(session, request.args.get("user", "").strip()),
+            user_ids=people.ids,
             since=_moment(request.args.get("since", "")),
         )
         found = listing(session, statement, by=Run.created_at, then=Run.id, filters=FILTERS)
-        workflows = session.scalars(sa.select(Workflow).order_by(Workflow.name, Workflow.id).limit(200)).all()
-        return render_template("dashboard/runs.html", found=found, states=list(RunState), workflows=workflows)
+        workflows = session.scalars(sa.select(Workflow).order_by(Workflow.name, Workflow.id).limit(MOST_WORKFLOWS))
+        return render_template(
+            "dashboard/runs.html",
+            found=found,
+            people=people,
+            states=list(RunState),
+            workflows=[(one.id, f"{one.name} (retired)" if one.retired_at else one.name) for one in workflows],
+        )
 
 
-def _people(session: Session, name: str) -> list[str] | None:
-    """The user with this very name, or else those whose names begin with it; None when nobody is named."""
-    if not name:
-        return None
-    exact = session.scalar(sa.select(User.id).where(User.username == name))
-    return [exact] if exact else [user.id for user in search_users(session, name, MOST_PEOPLE)]
+def _people(session: Session) -> People:
+    """The user with the very name that was typed, or else those whose names begin with it."""
+    exact = session.scalar(sa.select(User.id).where(User.username == request.args.get("user", "").strip()))
+    return People([exact]) if exact else people_named(session)
 
 
 def _moment(text: str) -> datetime | None:

@@ -42,6 +42,7 @@ class Delivery(Base):
     """The attempts to hand one event to one endpoint."""
 
     __tablename__ = "deliveries"
+    __table_args__ = (sa.Index("ix_deliveries_state_created_at_id", "state", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     event_id: Mapped[str] = mapped_column(sa.ForeignKey("events.id", ondelete="CASCADE"), index=True)

@@ -81,7 +81,7 @@ def lay_out_settings(session: Session, link: Link, posted: MultiDict[str, str] |
             kept = _answered(child, fields) if child and link.how.is_only_new else {}
             asked = [field for field in fields if field.name not in kept]
             known = {**before, **(link.prefilled or {}).get(parent.id, {})}
-            form = _form(parent.id, asked, posted, known)
+            form = settings_form(parent.id, asked, posted, known)
             found.append(WorkflowSettings(parent.id, parent.name, asked, form, kept))
     return found
 
@@ -97,9 +97,10 @@ def _answered(child: ChildWorkflow, fields: Sequence[ConfigurableField]) -> dict
     return kept
 
 
-def _form(
+def settings_form(
     workflow_id: str, fields: Sequence[ConfigurableField], posted: MultiDict[str, str] | None, known: Mapping[str, Any]
 ) -> Form:
+    """The form of a workflow's fields: as it was posted, else with what is `known`."""
     made: dict[str, Any] = {}
     for field in fields:
         options: dict[str, Any] = {"label": field.title, "description": field.hint, "validators": [_Declared(field)]}

@@ -20,7 +20,7 @@ from portal.events.rules import announce
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
 from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning, NotWaiting, RunEnded, UnknownRun
-from portal.runs.models import BLOCKING, UNFINISHED, Run, RunState, SeenItem, WorkflowDay
+from portal.runs.models import Run, RunState, SeenItem, WorkflowDay
 from portal.workflows.definition import LARGEST_VALUE
 from portal.workflows.models import ChildWorkflow
 from portal.workflows.sizes import DEEPEST_VALUE, as_json, bytes_of, is_too_deep
@@ -196,11 +196,16 @@ _THIS_STEP = (*_THIS_LEG, Run.progress == sa.bindparam("at_progress"), Run.state
 
 def _claim() -> sa.Update:
     other = aliased(Run)
-    earlier = sa.exists().where(other.child_id == Run.child_id, other.state.in_(BLOCKING), other.number < Run.number)
+    earlier = sa.exists().where(
+        other.child_id == Run.child_id,
+        other.ended_at.is_(None),
+        other.state != RunState.waiting,
+        other.number < Run.number,
+    )
     is_paused = sa.exists().where(ChildWorkflow.id == Run.child_id, ChildWorkflow.paused_at.is_not(None))
     return (
         sa.update(Run)
-        .where(*_THIS_LEG, Run.state.in_(UNFINISHED), ~earlier)
+        .where(*_THIS_LEG, Run.ended_at.is_(None), ~earlier)
         .values(
             state=sa.case((is_paused, RunState.paused), else_=RunState.running),
             started_at=sa.func.coalesce(Run.started_at, sa.bindparam("moment", type_=Run.started_at.type)),
@@ -211,7 +216,7 @@ def _claim() -> sa.Update:
 
 
 _CLAIM = _claim()
-_PARK = sa.update(Run).where(*_THIS_LEG, Run.state.in_(UNFINISHED)).values(is_parked=True)
+_PARK = sa.update(Run).where(*_THIS_LEG, Run.ended_at.is_(None)).values(is_parked=True)
 _ADVANCE = (
     sa.update(Run)
     .where(*_THIS_STEP)
@@ -233,7 +238,8 @@ _FOLLOWING = (
     .where(
         Run.child_id == sa.bindparam("child"),
         Run.id != sa.bindparam("run_id"),
-        sa.or_(Run.state.in_(BLOCKING), sa.and_(Run.state == RunState.waiting, Run.is_parked)),
+        Run.ended_at.is_(None),
+        sa.or_(Run.state != RunState.waiting, Run.is_parked),
     )
     .order_by(Run.number)
     .limit(1)
@@ -509,7 +515,7 @@ def stop_run(session: Session, run: Run, now: datetime) -> None:
     """
     touched = session.execute(
         sa.update(Run)
-        .where(Run.id == run.id, Run.state.in_(UNFINISHED))
+        .where(Run.id == run.id, Run.ended_at.is_(None))
         .values(error=sa.func.coalesce(Run.error, "It was stopped by hand."), state=RunState.cancelled)
         .execution_options(synchronize_session=False)
     )
@@ -524,7 +530,7 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
     A request that is under way is not taken back; nothing follows it.
     """
     runs = session.scalars(
-        sa.select(Run).where(Run.child_id.in_(list(child_ids)), Run.state.in_(UNFINISHED)).with_for_update()
+        sa.select(Run).where(Run.child_id.in_(list(child_ids)), Run.ended_at.is_(None)).with_for_update()
     ).all()
     begun = [run.id for run in runs if run.started_at is not None]
     for run in runs:
@@ -539,10 +545,7 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
 def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflow) -> None:
     """Let a child do the runs that an earlier one, whose place it takes, didn't come to; half-done ones begin anew."""
     left = session.scalars(
-        sa.select(Run)
-        .where(Run.child_id == earlier.id, Run.state.in_(UNFINISHED))
-        .order_by(Run.number)
-        .with_for_update()
+        sa.select(Run).where(Run.child_id == earlier.id, Run.ended_at.is_(None)).order_by(Run.number).with_for_update()
     ).all()
     for run in left:
         run.child_id, run.version = child.id, child.version.number

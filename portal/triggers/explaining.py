@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, defer, joinedload
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.integrations.models import Integration
-from portal.runs.models import BLOCKING, UNFINISHED, Run, RunState
+from portal.runs.models import Run, RunState
 from portal.triggers.models import Hook, Watch
 from portal.triggers.rules import trigger_of
 from portal.workflows.definition import Trigger, read_definition, walk
@@ -126,7 +126,7 @@ def _standing(
 def _holding(session: Session, child: ChildWorkflow) -> Run | None:
     return session.scalar(
         sa.select(Run)
-        .where(Run.child_id == child.id, Run.state.in_(BLOCKING))
+        .where(Run.child_id == child.id, Run.ended_at.is_(None), Run.state != RunState.waiting)
         .options(defer(Run.sealed_item), defer(Run.sealed_memory))
         .order_by(Run.number)
         .limit(1)
@@ -134,5 +134,5 @@ def _holding(session: Session, child: ChildWorkflow) -> Run | None:
 
 
 def _count(session: Session, child: ChildWorkflow) -> int:
-    some = sa.select(Run.id).where(Run.child_id == child.id, Run.state.in_(UNFINISHED)).limit(MOST_COUNTED).subquery()
+    some = sa.select(Run.id).where(Run.child_id == child.id, Run.ended_at.is_(None)).limit(MOST_COUNTED).subquery()
     return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0

@@ -125,7 +125,7 @@ def test_a_user_is_found_while_typing(desk, portal):
     page.goto(f"{portal.base}/dashboard/integrations")
     page.get_by_role("link", name="Share").first.click()
     page.get_by_label("Username").press_sequentially("finde")
-    page.get_by_role("button", name="finder@shop.example").click()
+    page.get_by_role("option", name="finder@shop.example").click()
     expect(page.get_by_label("Username")).to_have_value("finder@shop.example")
     page.get_by_role("button", name="Generate Link").click()
     expect(page.get_by_label("Install link")).to_have_value(re.compile("embedded-install"))
@@ -169,7 +169,7 @@ def test_screens_of_every_page(desk, portal, look):
     addresses = [f"/dashboard/{name}" for name in PAGES]
     page.goto(f"{portal.base}/dashboard/integrations")
     one = page.locator(".cards h2 a").first.get_attribute("href")
-    addresses += [one, f"{one}/share"]
+    addresses += [one, f"{one}/share", f"{one}/preview", "/dashboard/integrations/apply"]
     for kind in ("links", "users"):
         page.goto(f"{portal.base}/dashboard/{kind}")
         addresses.append(page.locator("tbody a").first.get_attribute("href"))

@@ -30,7 +30,7 @@ def test_the_overview_names_what_needs_attention_in_words(desk, user, integratio
     assert "magento, access token: “The store did not accept it.”" in text
     assert "Links that end soon, unopened" in text
     assert "Webhooks that fail" in text
-    assert "Installations without a credential" in text
+    assert "Installations that lack a credential" in text
     assert soon in desk.get("/dashboard/").html
     assert "Installations finished in the last 30 days: 1" in text
 
