@@ -1,6 +1,18 @@
 """Background work: a thin wrapper around DBOS Transact, so that rules can enqueue without knowing the engine."""
 
 from portal.background.engine import is_running, launch, migrate, stop
-from portal.background.work import Queue, durable, enqueue, hourly, step
+from portal.background.work import Queue, StepFailed, durable, enqueue, hourly, minutely, step
 
-__all__ = ["Queue", "durable", "enqueue", "hourly", "is_running", "launch", "migrate", "step", "stop"]
+__all__ = [
+    "Queue",
+    "StepFailed",
+    "durable",
+    "enqueue",
+    "hourly",
+    "is_running",
+    "launch",
+    "migrate",
+    "minutely",
+    "step",
+    "stop",
+]

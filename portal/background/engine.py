@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -17,6 +17,7 @@ from portal import db
 from portal.background.work import (
     APPLICATION,
     HOURLY,
+    MINUTELY,
     QUEUES,
     Queue,
     _running_in,
@@ -35,6 +36,7 @@ KEPT = timedelta(days=7)  # how long the engine's own records of finished work s
 _BATCH = 500
 
 HOUSE = Queue("house", at_once=1, per_partition=1)
+WATCH = Queue("watch", at_once=1, per_partition=1)
 
 
 def _config(engine: sa.Engine, settings: Settings | None = None) -> DBOSConfig:
@@ -81,11 +83,12 @@ def launch(app: Flask, settings: Settings) -> None:
                 queue.name,
                 worker_concurrency=queue.at_once,
                 partition_worker_concurrency=queue.per_partition,
-                polling_interval_sec=settings.engine_polling if queue is not HOUSE else 5.0,
+                polling_interval_sec=settings.engine_polling if queue not in (HOUSE, WATCH) else 5.0,
                 on_conflict="always_update",
             )
         with app.app_context():
             _enqueue_housekeeping(now(), delay=60)
+            _enqueue_watch(now(), delay=1)
     except BaseException:
         stop()
         raise
@@ -122,12 +125,36 @@ def keep_house(hour: str) -> None:
 
 @step
 def tidy_up() -> None:
-    """Every chore; one that fails doesn't keep the others from being done."""
-    for chore in [*HOURLY, _forget_finished_work]:
+    """Every hourly chore."""
+    _do_each([*HOURLY, _forget_finished_work])
+
+
+def _do_each(chores: Sequence[Callable[[], None]]) -> None:
+    # One that fails doesn't keep the others from being done.
+    for chore in chores:
         try:
             chore()
         except Exception:
             logging.getLogger(__name__).exception("the chore %s failed", chore.__name__)
+
+
+@durable(WATCH)
+def keep_watch(minute: str) -> None:
+    """Look after what is due each minute, then ask for the next one."""
+    look_after()
+    ask_for_next_minute(minute)
+
+
+@step
+def look_after() -> None:
+    """Every chore of the minute."""
+    _do_each(MINUTELY)
+
+
+@step
+def ask_for_next_minute(minute: str) -> None:
+    """Enqueue the next minute's chores, once; after a pause the next one is that of now, not one missed."""
+    _enqueue_watch(max(datetime.fromisoformat(minute), now()) + timedelta(minutes=1), delay=60)
 
 
 @step
@@ -148,6 +175,13 @@ def _enqueue_housekeeping(moment: datetime, delay: float) -> None:
             delay=delay,
             workflow_id=f"house-{hour}",
         )
+
+
+def _enqueue_watch(moment: datetime, delay: float) -> None:
+    # The minute names the work: processes that start at different seconds soon keep one watch together.
+    minute = moment.replace(second=0, microsecond=0).isoformat()
+    with transaction() as session:
+        enqueue(session, keep_watch, minute, queue=WATCH, partition="watch", delay=delay, workflow_id=f"watch-{minute}")
 
 
 def _forget_finished_work() -> None:

@@ -10,11 +10,14 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, EnqueueOptions
+from dbos._error import DBOSMaxStepRetriesExceeded as StepFailed
 from flask import Flask
 from sqlalchemy.orm import Session
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+__all__ = ["Queue", "StepFailed", "durable", "enqueue", "hourly", "minutely", "step"]
 
 APPLICATION = "portal"
 
@@ -30,6 +33,7 @@ class Queue:
 
 QUEUES: dict[str, Queue] = {}
 HOURLY: list[Callable[[], None]] = []
+MINUTELY: list[Callable[[], None]] = []
 _clients: WeakKeyDictionary[sa.Engine, DBOSClient] = WeakKeyDictionary()
 _running_in: list[Flask] = []
 
@@ -59,6 +63,12 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
 def hourly(function: Callable[[], None]) -> Callable[[], None]:
     """Declare housekeeping that is done once an hour, with the app's context; it must be safe to repeat."""
     HOURLY.append(function)
+    return function
+
+
+def minutely(function: Callable[[], None]) -> Callable[[], None]:
+    """Declare what is looked after once a minute, with the app's context; it must be quick, and safe to repeat."""
+    MINUTELY.append(function)
     return function
 
 
