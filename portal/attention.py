@@ -11,13 +11,14 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, joinedload
 
+from portal.db import settings_of
+from portal.events.kinds import TEST
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
 from portal.installations.models import Installation, InstallationCredential
 from portal.links.models import FailedTry, Link, LinkOrigin
 from portal.users.models import User
 
 SOON = timedelta(days=1)
-STALLED_AFTER = timedelta(minutes=30)
 LOOK_BACK = timedelta(days=7)
 MOST = 10  # of each kind; the lists have all of them
 
@@ -51,6 +52,7 @@ def what_needs_attention(session: Session, now: datetime) -> Attention:
 
     Also installations whose credential is gone. The newest of each kind, `MOST` at the most.
     """
+    stalled_after = timedelta(minutes=settings_of(session).abandoned_after)
     usable = sa.and_(
         Link.origin == LinkOrigin.link,
         Link.finished_at.is_(None),
@@ -67,7 +69,7 @@ def what_needs_attention(session: Session, now: datetime) -> Attention:
     ).all()
     opened = session.scalars(
         sa.select(Link)
-        .where(usable, Link.opened_at < now - STALLED_AFTER)
+        .where(usable, Link.opened_at < now - stalled_after)
         .options(*whole)
         .order_by(Link.opened_at.desc())
         .limit(MOST)
@@ -108,24 +110,46 @@ def last_failure(session: Session, link_id: str) -> FailedTry | None:
     )
 
 
-def _failing(session: Session, now: datetime) -> list[Delivery]:
+def _is_failing(now: datetime) -> sa.ColumnElement[bool]:
+    # Of real events, and not when the same was delivered anew afterwards. An index on state and time answers it.
+    newer = aliased(Delivery)
+    followed = sa.exists().where(
+        newer.event_id == Delivery.event_id,
+        newer.endpoint_id == Delivery.endpoint_id,
+        newer.created_at > Delivery.created_at,
+    )
     has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
+    return sa.and_(
+        Delivery.state.in_([DeliveryState.given_up, DeliveryState.pending]),
+        Delivery.created_at > now - LOOK_BACK,
+        Event.type != TEST,
+        sa.or_(Delivery.state == DeliveryState.given_up, has_failed),
+        ~followed,
+    )
+
+
+def _failing(session: Session, now: datetime) -> list[Delivery]:
     return list(
         session.scalars(
             sa.select(Delivery)
             .join(Event)
-            .where(
-                Event.created_at > now - LOOK_BACK,
-                sa.or_(
-                    Delivery.state == DeliveryState.given_up,
-                    sa.and_(Delivery.state == DeliveryState.pending, has_failed),
-                ),
-            )
-            .options(joinedload(Delivery.event))
-            .order_by(Event.created_at.desc())
+            .where(_is_failing(now))
+            .options(joinedload(Delivery.event), joinedload(Delivery.endpoint))
+            .order_by(Delivery.created_at.desc())
             .limit(MOST)
         )
     )
+
+
+def count_failing(session: Session, now: datetime) -> dict[str, int]:
+    """How many deliveries fail, by the id of their endpoint."""
+    counted = session.execute(
+        sa.select(Delivery.endpoint_id, sa.func.count())
+        .join(Event)
+        .where(_is_failing(now), Delivery.endpoint_id.is_not(None))
+        .group_by(Delivery.endpoint_id)
+    ).all()
+    return {str(endpoint): number for endpoint, number in counted}
 
 
 def _broken(session: Session) -> list[Installation]:

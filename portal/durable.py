@@ -2,5 +2,8 @@
 
 import portal.credentials.durable
 import portal.events.durable
+import portal.events.redelivering
 import portal.idempotency.durable
-import portal.links.durable  # noqa: F401 - importing is what declares the workflows
+import portal.links.durable
+import portal.tasks.durable
+import portal.users.export  # noqa: F401 - importing is what declares the workflows and kinds of long work

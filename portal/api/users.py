@@ -175,7 +175,7 @@ def change(user: str, json_data: ChangedUser) -> UserFacts:
 @users.doc(summary="Delete a user", description="With links, credentials and installations. Logs stay.")
 def delete(user: str) -> Success:
     with own() as session:
-        delete_user(session, the_user(session, user))
+        delete_user(session, the_user(session, user), now())
     return Success()
 
 

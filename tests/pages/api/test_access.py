@@ -36,6 +36,7 @@ PUBLIC = {
     "/one",
     "/one/<path:rest>",
     "/security/public_key.pem",
+    "/security/public_keys.pem",
     "/healthz",
     "/readyz",
     "/metrics",

@@ -23,6 +23,7 @@ PARTS = {
     "installation_credentials": "installations",
     "deliveries": "events",
     "delivery_attempts": "deliveries",
+    "task_parts": "tasks",
 }
 
 
