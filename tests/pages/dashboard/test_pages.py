@@ -52,13 +52,14 @@ def test_a_zero_character_is_refused_before_any_database_sees_it(desk):
 
 
 PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
+PAGES += ["endpoints", "endpoints/documented-production", "tasks"]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_what_to_do_first_when_there_is_nothing(desk, page):
     view = desk.get(f"/dashboard/{page}")
     assert view.heading
-    assert "None" not in re.sub("None( yet)?\\.", "", view.text)
+    assert "None" not in re.sub(r"None( yet)?\.|-> None:", "", view.text)
 
 
 def test_settings_show_no_secret(desk, app):
@@ -69,7 +70,7 @@ def test_settings_show_no_secret(desk, app):
 
 
 def test_an_unknown_thing_is_a_page_with_a_sentence(desk):
-    for path in ("links/x", "users/x", "installations/x", "events/x", "integrations/x"):
+    for path in ("links/x", "users/x", "installations/x", "events/x", "integrations/x", "endpoints/x"):
         view = desk.get(f"/dashboard/{path}", status=404)
         assert "There is no" in view.text
     assert View(desk.client.get("/dashboard/nothing")).status == 404
