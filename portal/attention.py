@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
 from portal.credentials.models import Credential, InstallationCredential
+from portal.db import settings_of
+from portal.events.kinds import TEST
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
 from portal.installations.models import Installation
 from portal.integrations.models import Integration
@@ -22,7 +24,6 @@ from portal.runs.reading import select_runs
 from portal.users.models import User
 
 SOON = timedelta(days=1)
-STALLED_AFTER = timedelta(minutes=30)
 LOOK_BACK = timedelta(days=7)
 MOST = 10  # of each kind; the lists have all of them
 LOOKED_AT = 200  # rows that a question may look at one by one
@@ -92,7 +93,7 @@ def what_needs_attention(session: Session, now: datetime) -> Attention:
 
 def _stalled(session: Session, now: datetime) -> list[Stalled]:
     """The opened links that nobody has touched for a while, those that end first before the others."""
-    left = Link.opened_at < now - STALLED_AFTER
+    left = Link.opened_at < now - timedelta(minutes=settings_of(session).abandoned_after)
     found = [
         link
         for state in (LinkState.opened, LinkState.verified)
@@ -144,7 +145,34 @@ def _failing(session: Session, now: datetime) -> list[Delivery]:
 
 
 def _deliveries(state: DeliveryState) -> sa.Select[Delivery]:
-    return sa.select(Delivery).join(Event).where(Delivery.state == state).options(contains_eager(Delivery.event))
+    whole = (contains_eager(Delivery.event), joinedload(Delivery.endpoint))
+    return sa.select(Delivery).join(Event).where(Delivery.state == state, Event.type != TEST).options(*whole)
+
+
+def count_failing(session: Session, now: datetime) -> dict[str, int]:
+    """How many deliveries fail, by the id of their endpoint: of real events, and not when they arrived later."""
+    newer = aliased(Delivery)
+    followed = sa.exists().where(
+        newer.event_id == Delivery.event_id,
+        newer.endpoint_id == Delivery.endpoint_id,
+        newer.created_at > Delivery.created_at,
+    )
+    has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
+    counts: dict[str, int] = {}
+    for failing in (
+        Delivery.state == DeliveryState.given_up,
+        sa.and_(Delivery.state == DeliveryState.pending, has_failed),
+    ):
+        counted = session.execute(
+            sa.select(Delivery.endpoint_id, sa.func.count())
+            .join(Event)
+            .where(failing, Delivery.created_at > now - LOOK_BACK, Delivery.endpoint_id.is_not(None))
+            .where(Event.type != TEST, ~followed)
+            .group_by(Delivery.endpoint_id)
+        )
+        for endpoint, number in counted:
+            counts[str(endpoint)] = counts.get(str(endpoint), 0) + number
+    return counts
 
 
 def _broken(session: Session) -> list[Installation]:

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; default: SQLite in the data folder.")
     base_url: str = Field("http://127.0.0.1:8000", description="Where people reach the portal; links begin with it.")
     installation_webhook_url: str = Field("", description="Where finished installations are announced.")
+    abandoned_after: int = Field(
+        30, ge=1, description="Minutes without an action until an opened link counts as abandoned."
+    )
     demo_ingest_url: str = Field("", description="Where the demo workflow sends orders.")
     catalogue: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),

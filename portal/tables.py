@@ -10,6 +10,7 @@ import portal.integrations.models
 import portal.links.models
 import portal.operators.models
 import portal.runs.models
+import portal.tasks.models
 import portal.triggers.models
 import portal.users.models
 import portal.workflows.models  # noqa: F401 - importing is what registers the tables

@@ -16,11 +16,11 @@ from portal.installations.changing import (
     activate_installation,
     deactivate_installation,
     find_installation,
+    uninstall,
     upgrade_installation,
 )
 from portal.installations.headless import complete_installation, start_installation
 from portal.installations.models import Installation
-from portal.installations.rules import end_installation
 from portal.integrations.rules import find_integration
 from portal.web.paging import page
 from portal.workflows.blocks import blocks_of
@@ -186,7 +186,6 @@ def complete(json_data: Complete) -> Message:
             session,
             json_data.installation_id,
             answers,
-            webhook_url=current_app.config["PORTAL_SETTINGS"].installation_webhook_url,
             now=now(),
         )
     return Message(message="Installation completed successfully")
@@ -234,7 +233,7 @@ def show(installation: str) -> OneInstallation:
 @installations.doc(summary="Remove an installation", description="Its workflows stop; the user's credentials stay.")
 def delete(installation: str) -> Success:
     with own() as session:
-        end_installation(session, find_installation(session, installation), now())
+        uninstall(session, find_installation(session, installation), now())
     return Success()
 
 

@@ -1,14 +1,13 @@
-"""The lists and what stands behind each row: links, users, installations, events."""
+"""The lists and what stands behind each row: links, users, installations."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Response, current_app, redirect, render_template, request, url_for
+from flask import current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import InstrumentedAttribute, selectinload
+from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.clock import now
 from portal.credentials.rules import credentials_of, drop_drafts
@@ -16,18 +15,17 @@ from portal.dashboard.access import audit, dashboard, needs, own, require_proof
 from portal.dashboard.children import after_stopping, ask_for_settings
 from portal.dashboard.lists import BY_NAME, Column, by_time, chosen, listing, named_integrations, people_named
 from portal.dashboard.share import show_made
-from portal.events.models import Delivery, DeliveryState, Event
-from portal.events.rules import UnknownEvent, redeliver
 from portal.installations.changing import (
     activate_installation,
     deactivate_installation,
     delete_user,
     find_installation,
+    uninstall,
     upgrade_installation,
 )
 from portal.installations.finding import InstallationState, select_installations
 from portal.installations.models import Installation
-from portal.installations.rules import end_installation, standing_children
+from portal.installations.rules import standing_children
 from portal.links.finding import moments_to_sort_by, select_links
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.links.rules import create_link, find_by_id, revoke_link
@@ -37,7 +35,7 @@ from portal.runs.durable import erase_logs
 from portal.runs.models import Run
 from portal.runs.reading import select_runs
 from portal.triggers.explaining import asked_by_upgrade
-from portal.users.export import export_user
+from portal.users.export import start_export
 from portal.users.models import User
 from portal.users.rules import begins_with, create_user, find_user, spelling_of
 
@@ -186,17 +184,17 @@ def user(user: str) -> ResponseReturnValue:
         )
 
 
-@dashboard.get("/users/<user>/export")
+@dashboard.post("/users/<user>/export")
 @needs(Role.member)
 def export(user: str) -> ResponseReturnValue:
-    """Everything that is stored about a user, as one JSON document, without secrets."""
+    """Everything that is stored about a user, as one JSON document, without secrets; written in the background."""
     with own() as session:
         one = find_user(session, user)
-        document = export_user(session, one)
+        task = start_export(
+            session, one, title=f"All data of {one.username}", asked_by=g.session.operator.email, now=now()
+        )
         audit(session, "user.export", one.username)
-    response = Response(json.dumps(document, ensure_ascii=False, indent=2), content_type="application/json")
-    response.headers["Content-Disposition"] = f'attachment; filename="user-{one.id}.json"'
-    return response
+    return redirect(url_for("dashboard.task", task=task.id), 303)
 
 
 @dashboard.post("/users/<user>/delete")
@@ -292,50 +290,9 @@ def change_installation(installation: str, deed: str) -> ResponseReturnValue:
             case "ask":
                 return ask_for_settings(session, one.id, [c.workflow_id for c in standing_children(session, one.id)])
             case "remove":
-                begun = end_installation(session, one, now())
+                begun = uninstall(session, one, now())
                 back = url_for("dashboard.installations")
             case _:
                 return redirect(back, 303)
         audit(session, f"installation.{deed}", installation, user=one.user_id, stopped_runs=len(begun))
     return after_stopping(begun, back)
-
-
-# Events
-
-
-@dashboard.get("/events")
-@needs(Role.viewer)
-def events() -> ResponseReturnValue:
-    """What was told, and whether it arrived."""
-    statement = sa.select(Event).options(selectinload(Event.deliveries).selectinload(Delivery.attempts))
-    state = request.args.get("state", "")
-    if state in list(DeliveryState):
-        fitting = sa.exists().where(Delivery.event_id == Event.id, Delivery.state == DeliveryState(state))
-        statement = statement.where(fitting)
-    with own() as session:
-        found = listing(session, statement, by=Event.created_at, then=Event.id, filters=("state",))
-        return render_template("dashboard/events.html", found=found, states=list(DeliveryState))
-
-
-@dashboard.get("/events/<event>")
-@needs(Role.viewer)
-def event(event: str) -> ResponseReturnValue:
-    """One event: what was sent, and each attempt with its answer."""
-    with own() as session:
-        whole = selectinload(Event.deliveries).selectinload(Delivery.attempts)
-        one = session.scalar(sa.select(Event).where(Event.id == event).options(whole))
-        if one is None:
-            raise UnknownEvent(event)
-        body = json.dumps(json.loads(one.payload), ensure_ascii=False, indent=2)
-        return render_template("dashboard/event.html", one=one, body=body)
-
-
-@dashboard.post("/events/<event>/redeliver")
-@needs(Role.member)
-def deliver_again(event: str) -> ResponseReturnValue:
-    """Tell it again."""
-    url = current_app.config["PORTAL_SETTINGS"].installation_webhook_url
-    with own() as session:
-        redeliver(session, event, url, now())
-        audit(session, "event.redeliver", event)
-    return redirect(url_for("dashboard.event", event=event), 303)

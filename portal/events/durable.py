@@ -56,11 +56,11 @@ def _send(delivery: Delivery) -> Outcome:
     try:
         answer = outbound.send(Request("POST", delivery.url, headers, body.encode()), trusted=True, largest=ANSWER_KEPT)
     except NoAnswer as silence:
-        return Outcome(at, None, str(silence.problem), _ms(start), None)
+        return Outcome(at, None, str(silence.problem), _ms(start), None, headers=headers)
     except Exception as error:
         # Whatever the endpoint sent to cause it: repeating the step would only post to it again and again.
         log.error("delivery attempt failed", delivery=delivery.id, kind=type(error).__name__)  # noqa: TRY400
-        return Outcome(at, None, str(Problem.broken), _ms(start), None)
+        return Outcome(at, None, str(Problem.broken), _ms(start), None, headers=headers)
     wait = read_retry_after(answer.headers, now())
     return Outcome(
         at=at,
@@ -69,6 +69,7 @@ def _send(delivery: Delivery) -> Outcome:
         latency_ms=_ms(start),
         answer=answer.body.decode("utf-8", "replace").replace("\0", "\ufffd"),
         retry_after=wait.total_seconds() if wait is not None else None,
+        headers=headers,
     )
 
 

@@ -1,4 +1,4 @@
-"""Chores about links: windows of vendors' pages leave links behind that nobody will use."""
+"""Chores about links: telling of those that stand still or end soon, forgetting windows that nobody will use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from portal.background import hourly
+from portal.background import hourly, minutely
 from portal.clock import now
 from portal.db import transaction
 from portal.links.models import Link, LinkOrigin
+from portal.links.watching import tell_abandoned, tell_expiring
 
 KEPT = timedelta(days=1)
 AT_ONCE = 1000
@@ -29,3 +30,13 @@ def forget_unused_windows() -> None:
             session.execute(sa.delete(Link).where(Link.id.in_(ids)).execution_options(synchronize_session=False))
         if len(ids) < AT_ONCE:
             return
+
+
+@minutely
+def tell_of_links() -> None:
+    """Announce, batch by batch, what was abandoned and what ends soon."""
+    for tell in (tell_abandoned, tell_expiring):
+        is_more = True
+        while is_more:
+            with transaction() as session:
+                is_more = tell(session, now())

@@ -106,6 +106,11 @@ class Link(InEnvironment, Base):
     requested_at: Mapped[datetime | None]  # when its user last asked for a new one
     finished_by: Mapped[str | None] = mapped_column(sa.String(64))  # which press of the button finished it
 
+    # When its user last did something, and when to warn of its end; each empty once it was told or doesn't matter any
+    # more, so that looking for what is due costs the same however many links there are.
+    quiet_since: Mapped[datetime | None] = mapped_column(index=True)
+    warn_at: Mapped[datetime | None] = mapped_column(index=True)
+
     user: Mapped[User] = relationship()
     integration: Mapped[Integration | None] = relationship()
 

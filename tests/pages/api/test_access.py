@@ -37,6 +37,7 @@ PUBLIC = {
     "/one/<path:rest>",
     "/security/public_key.pem",
     "/hooks/<address>",  # a part of it can't be guessed, and webhooks are signed
+    "/security/public_keys.pem",
     "/healthz",
     "/readyz",
     "/metrics",

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
 
@@ -13,6 +14,8 @@ from portal.credentials.models import Credential
 from portal.credentials.rules import open_values
 from portal.db import transaction
 from portal.demo.seed import INTEGRATION
+from portal.events.models import Delivery, DeliveryState
+from tests.backend import change
 from tests.install_page import InstallPage
 from tests.stage import Made
 
@@ -85,6 +88,10 @@ def test_an_api_key_is_printed_once_listed_by_its_beginning_and_revoked(flask, a
         (("link", "revoke", "0" * 24), "There is no link"),
         (("installation", "show", "0" * 24), "There is no installation"),
         (("event", "redeliver", "0" * 24), "There is no event"),
+        (("event", "redeliver"), "Name one event"),
+        (("event", "redeliver", "0" * 24, "--failed-since", "1h"), "Name one event"),
+        (("event", "redeliver", "--failed-since", "soon"), "Say since when"),
+        (("keys", "switch"), "No new webhook key is announced"),
         (("integration", "apply", "/no/such/file"), "can't be read"),
         (("user", "create", " "), "1 to 255 visible characters"),
     ],
@@ -128,6 +135,10 @@ def test_what_happened_is_listed_and_told_again(flask, app, shop, make_link):
     event = document(flask("event", "list", "--json"))[0]
     assert (event["type"], event["state"]) == ("installation.finished", "pending")
     assert document(flask("event", "redeliver", event["eventId"], "--json"))["eventId"] == event["eventId"]
+    assert [one["endpoint"] for one in event["deliveries"]] == ["Documented endpoint"]
+    assert document(flask("event", "redeliver", "--failed-since", "1h", "--json")) == {"redelivered": 0}
+    change(app, sa.update(Delivery).values(state=DeliveryState.given_up))
+    assert "again: 1." in flask("event", "redeliver", "--failed-since", "1h").stdout
     for group in ("link", "installation", "event", "integration"):
         assert flask(group, "list").exit_code == 0
     assert "already used" not in flask("link", "revoke", page.link.id).stdout
@@ -159,6 +170,8 @@ def test_rotating_keys_seals_everything_anew_and_links_that_are_out_still_work(f
     before, values = sealed()
     for _ in range(2):
         assert document(flask("keys", "rotate", "--webhooks", "--json")) == {"resealed": 1, "webhooks": True}
+        assert "run `flask keys switch`" in " ".join(flask("keys", "rotate", "--webhooks").stderr.lower().split())
+        assert document(flask("keys", "switch", "--json")) == {"switched": True}
     after, same = sealed()
     assert before != after
     assert values == same == {"store_url": shop.url, "access_token": shop.token}
@@ -198,6 +211,7 @@ def test_health_and_the_public_key_are_served_and_metrics_are_not_public_in_prod
     assert b"portal_deliveries" in client.get("/metrics").data
     key = client.get("/security/public_key.pem")
     assert key.data == app.extensions["keys"].public_key_pem
+    assert client.get("/security/public_keys.pem").data == key.data
     assert key.headers["Cache-Control"] == "public, max-age=300"
 
     live = create_app(

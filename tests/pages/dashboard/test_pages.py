@@ -51,26 +51,15 @@ def test_a_zero_character_is_refused_before_any_database_sees_it(desk):
     assert desk.client.post("/dashboard/users", data={"csrf": desk.csrf, "username": "a\0"}).status_code == 400
 
 
-PAGES = [
-    "",
-    "integrations",
-    "links",
-    "users",
-    "installations",
-    "runs",
-    "events",
-    "api-keys",
-    "settings",
-    "audit",
-    "sessions",
-]
+PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
+PAGES += ["endpoints", "endpoints/documented-production", "tasks", "runs"]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_what_to_do_first_when_there_is_nothing(desk, page):
     view = desk.get(f"/dashboard/{page}")
     assert view.heading
-    assert "None" not in re.sub("None( yet)?\\.", "", view.text)
+    assert "None" not in re.sub(r"None( yet)?\.|-> None:", "", view.text)
 
 
 def test_settings_show_no_secret(desk, app):
@@ -81,7 +70,8 @@ def test_settings_show_no_secret(desk, app):
 
 
 def test_an_unknown_thing_is_a_page_with_a_sentence(desk):
-    for path in ("links/x", "users/x", "installations/x", "runs/x", "children/x", "events/x", "integrations/x"):
+    kinds = ("links", "users", "installations", "runs", "children", "events", "integrations", "endpoints")
+    for path in (f"{kind}/x" for kind in kinds):
         view = desk.get(f"/dashboard/{path}", status=404)
         assert "There is no" in view.text
     assert View(desk.client.get("/dashboard/nothing")).status == 404

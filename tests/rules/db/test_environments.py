@@ -27,6 +27,7 @@ PARTS = {
     "hooks": "child_workflows",
     "deliveries": "events",
     "delivery_attempts": "deliveries",
+    "task_parts": "tasks",
 }
 
 
