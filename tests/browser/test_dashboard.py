@@ -98,6 +98,14 @@ def test_the_journey_from_the_share_button_to_the_verified_webhook(chromium, por
 
     wait_until(is_delivered)
 
+    before = len(received(portal))
+    portal.flask("sandbox", "order")
+    wait_until(lambda: any("/ingest" in told for told in received(portal)[before:]))
+    streamed = next(told for told in received(portal)[before:] if "/ingest" in told)
+    assert '"increment_id"' in streamed
+    assert "X-Alloy-Signature: verified" in streamed
+    assert "webhook-signature: verified" in streamed
+
 
 def test_the_sign_in_link_of_make_run_opens_the_dashboard(portal, chromium):
     said = re.search(r"^Dashboard: (\S+)$", portal.log.read_text(), re.M)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from portal.demo.seed import OPERATOR
+from portal.demo.seed import INTEGRATION, OPERATOR, USERNAME
 from tests.running import SCREENS, Running, run_everything
 from tests.runtime import Ingest, answers, takes
 from tests.stage import wait_until
@@ -68,7 +69,9 @@ def open_newest_run(page: Page, own: Running) -> None:
     expect(page.get_by_role("heading", name="Run of Stream new orders", level=1)).to_be_visible()
 
 
-def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_run_again(chromium, own, ingest, page):
+def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_run_again(
+    chromium, own, ingest, page, tmp_path
+):
     window = chromium.new_context().new_page()
     window.goto(own.first_link)
     window.get_by_label("Store URL").fill(own.shop)
@@ -102,6 +105,12 @@ def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_r
     expect(page.get_by_role("status")).to_contain_text("succeeded", timeout=15_000)  # it looks again by itself
     assert [one.json["entity_id"] for one in ingest.asked] == [1, 2, 2]
     assert ingest.asked[2].key != ingest.asked[1].key
+
+    item = tmp_path / "order.json"
+    item.write_text(json.dumps(ingest.asked[0].json))
+    user = ("--user", USERNAME, "--item", str(item))
+    assert "It succeeded." in own.flask("workflow", "try", str(INTEGRATION), *user)
+    assert ingest.asked[3].json == ingest.asked[0].json
 
     page.get_by_role("link", name="How this workflow stands").click()
     expect(page.get_by_role("heading", name="Everything is fine")).to_be_visible()
