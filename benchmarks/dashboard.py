@@ -23,7 +23,7 @@ from benchmarks.measures import HERE, Row
 from benchmarks.stage import free_port, portal_environment, process, python
 
 FEW, MANY = 1_000, 1_000_000
-WARM, TURNS = 10, 150
+WARM, TURNS = 10, 100
 HEAVIEST, MOST_REQUESTS = 60_000, 4
 
 # A list, and what of it is asked for; {integration} is the id of the one that everything is of.
