@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from portal.background import Queue, enqueue
 from portal.credentials.models import Credential, InstallationCredential
 from portal.db import insert_new
+from portal.events.kinds import CREDENTIAL_BROKEN, RUN_FAILED
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
@@ -31,8 +32,6 @@ RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
 GIVEN_UP_AFTER = timedelta(days=1)
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
-
-RUN_FAILED, CREDENTIAL_BROKEN = "run.failed", "credential.broken"
 
 
 @dataclass(frozen=True)

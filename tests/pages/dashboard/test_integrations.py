@@ -15,7 +15,7 @@ from tests.install_page import View
 FORM = "/dashboard/integrations/apply"
 CHANGED = (
     WITH_FIELDS.replace("Book each order.", "Book each order at night.")
-    .replace("poll: order_created", "poll: order_paid")
+    .replace("poll: order_created}", "poll: order_created, app: sandbox, every: 5m}")
     .replace("apps: [sandbox]", "apps: [sandbox, magento]")
     .replace("{name: ledger, title: Ledger, required: true}", "{name: book, title: Book}")
     .replace('  - {name: Count orders, description: Count them., trigger: {schedule: "0 * * * *"}}', "")
@@ -55,8 +55,8 @@ def test_the_difference_is_told_in_words_and_line_by_line(desk, asking, install,
     assert (
         "“Count orders” is dropped. New links don’t install it. 1 installed copy runs on in production." in shown.text
     )
-    assert "Removed: poll: order_created" in shown.text
-    assert "Added: poll: order_paid" in shown.text
+    assert "Removed: - name: ledger" in shown.text
+    assert "Added: every: 5m" in shown.text
     page = desk.post(FORM, text=CHANGED, version=version_in(shown), press="apply")
     assert "Version 2, applied" in page.text
     rows = re.findall(r'data-label="Version">(\d+).*?data-label="Installed copies">(\d+)', page.html)
@@ -110,7 +110,8 @@ def _merges() -> str:
     return "\n".join(lines)
 
 
-TRIGGER = "name: A\napps: [magento]\nworkflows:\n  - {{name: w, description: d, trigger: {{x: {}}}}}\n"
+HEAD = "name: A\napps: [magento]\nworkflows:\n"
+TRIGGER = HEAD + "  - {{name: w, description: d, trigger: {{manual: true}}, steps: [{{map: {{x: {}}}}}]}}\n"
 
 
 @pytest.mark.parametrize(
