@@ -24,10 +24,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.dashboard.pages import dashboard
     from portal.db import Database
     from portal.http import Outbound, PrivateNetwork
-    from portal.install import modal  # noqa: F401 - adds its pages to the blueprint
+    from portal.install import logo, modal  # noqa: F401 - add their pages to the blueprint
     from portal.install.first_view import FirstViews
     from portal.install.pages import install
+    from portal.install.preview import render_preview
     from portal.keys.ring import KeyRing
+    from portal.preferences.current import Current
     from portal.security.pages import security
     from portal.settings import read_settings
     from portal.web.headers import SecureHeaders
@@ -58,17 +60,20 @@ def create_app(settings: Settings | None = None) -> Flask:
         in_all=settings.in_all,
         ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
     )
-    app.extensions["database"] = Database(settings)
+    database = app.extensions["database"] = Database(settings)
+    current = app.extensions["settings"] = Current(database.engine, settings)
+    database.settings = current.settings
     app.extensions["limiter"] = Limiter(settings.api_rate)
     commands.init_commands(app)
-    web.init_web(app, settings)
+    web.init_web(app, current.settings)
     operations.init_operations(app, settings)
     app.register_blueprint(install)
+    app.extensions["install_preview"] = render_preview  # the dashboard shows it, and knows no other face
     app.register_blueprint(security)
     app.register_blueprint(dashboard)
     # From the inside out: addresses as clients write them, ready pages, headers for all that we answer, static files.
     init_api(app, settings)
     app.wsgi_app = FirstViews(app)  # type: ignore[method-assign]
-    app.wsgi_app = SecureHeaders(app.wsgi_app, settings)  # type: ignore[method-assign]
+    app.wsgi_app = SecureHeaders(app.wsgi_app, settings.base_url, current.settings)  # type: ignore[method-assign]
     assets.init_assets(app, settings)
     return app

@@ -9,6 +9,7 @@ import portal.installations.models
 import portal.integrations.models
 import portal.links.models
 import portal.operators.models
+import portal.preferences.models
 import portal.users.models
 import portal.workflows.models  # noqa: F401 - importing is what registers the tables
 from portal.db import Base

@@ -21,7 +21,7 @@ from portal.audit.rules import write_down
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
-from portal.operators.models import OperatorSession, Role
+from portal.operators.models import Operator, OperatorSession, Role
 from portal.operators.rules import find_session, has_proved
 from portal.refusals import Refusal
 
@@ -140,6 +140,12 @@ def may(role: str) -> bool:
     """Whether the operator has at least this role."""
     found: OperatorSession | None = g.get("session")
     return found is not None and found.operator.role.includes(Role(role))
+
+
+def me() -> Operator:
+    """Who is signed in."""
+    found: OperatorSession = g.session
+    return found.operator
 
 
 @contextmanager

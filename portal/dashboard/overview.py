@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from flask import current_app, render_template, request
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
-from pydantic import SecretStr
 
 from portal.attention import count_everything, installations_by_day, what_needs_attention
 from portal.audit.models import AuditEntry
@@ -52,23 +51,3 @@ def audit_log() -> ResponseReturnValue:
     with transaction() as session:
         found = listing(session, statement, by=AuditEntry.at, then=AuditEntry.id, filters=("actor",))
         return render_template("dashboard/audit.html", found=found)
-
-
-@dashboard.get("/settings")
-@needs(Role.viewer)
-def settings() -> ResponseReturnValue:
-    """What the portal was set up with; it is changed where it is kept, in the environment."""
-    given = current_app.config["PORTAL_SETTINGS"]
-    rows = [
-        (f"PORTAL_{name.upper()}", _shown(getattr(given, name)), field.description or "")
-        for name, field in type(given).model_fields.items()
-    ]
-    return render_template("dashboard/settings.html", rows=rows)
-
-
-def _shown(value: object) -> str:
-    if value is None or value == "":
-        return "not set"
-    if isinstance(value, SecretStr):
-        return "set, never shown"
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

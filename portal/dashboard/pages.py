@@ -3,6 +3,7 @@
 import portal.dashboard.keys
 import portal.dashboard.overview
 import portal.dashboard.passkeys
+import portal.dashboard.preferences
 import portal.dashboard.records
 import portal.dashboard.share
 import portal.dashboard.sign_in  # noqa: F401 - importing is what adds the pages

@@ -12,11 +12,11 @@ from portal.db import transaction
 from portal.operators.models import Role
 from portal.operators.passkeys import Party, prove, register, registration_options, remove_passkey, sign_in_options
 from portal.operators.rules import start_session
+from portal.preferences.current import current_settings
 
 
 def _party() -> Party:
-    settings = current_app.config["PORTAL_SETTINGS"]
-    return Party.of(settings.base_url, settings.vendor_name)
+    return Party.of(current_app.config["PORTAL_SETTINGS"].base_url, current_settings().vendor_name)
 
 
 def _json(text: str) -> Response:

@@ -25,6 +25,7 @@ from portal.installations.models import Installation, InstallationCredential
 from portal.links.errors import LinkEnded
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import NO_INTEGRATION, link_url
+from portal.preferences.current import current_settings
 from portal.refusals import Refusal
 from portal.web import PATH
 from portal.workflows.rules import newest_versions
@@ -136,7 +137,7 @@ class PageView:
     @property
     def mail_url(self) -> str:
         """A prepared mail that hands the page on."""
-        vendor = current_app.config["PORTAL_SETTINGS"].vendor_name
+        vendor = current_settings().vendor_name
         subject = f"Please connect {self.app_titles} for {vendor}"
         body = (
             f"Hello,\n\n{vendor} asks us to connect {self.app_titles}. You have the access that is needed, I don’t. "
