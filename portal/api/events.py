@@ -10,7 +10,7 @@ from flask import current_app
 from pydantic import Field
 from sqlalchemy.orm import selectinload
 
-from portal.api.access import own, the_user
+from portal.api.access import audit, own, the_user
 from portal.api.hooks import resource
 from portal.api.shapes import Moment, PageQuery, Ref, Reply, optional
 from portal.clock import now
@@ -132,4 +132,5 @@ def deliver_again(event: str) -> Redelivery:
     url = current_app.config["PORTAL_SETTINGS"].installation_webhook_url
     with own() as session:
         delivery = redeliver(session, event, url, now())
+        audit(session, "event.redeliver", event)
         return Redelivery(event_id=event, delivery_id=delivery.id, url=delivery.url)

@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 from sqlalchemy.orm import selectinload
 
 from portal.clock import now
-from portal.commands.output import as_json, in_environment, plainly, print_json, print_rows, when
+from portal.commands.output import as_json, audit, in_environment, plainly, print_json, print_rows, when
 from portal.db import transaction
 from portal.environments import Environment
 from portal.events.listener import listen as serve_listener
@@ -85,6 +85,7 @@ def redeliver(event_id: str, as_json: bool) -> None:
     settings: Settings = current_app.config["PORTAL_SETTINGS"]
     with transaction() as session:
         delivery = start_redelivery(session, event_id, settings.installation_webhook_url, now())
+        audit(session, "event.redeliver", event_id, delivery.event.environment)
         facts = {"eventId": event_id, "deliveryId": delivery.id, "url": delivery.url}
     if as_json:
         print_json(facts)

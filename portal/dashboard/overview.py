@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from flask import render_template, request
+from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from portal.attention import count_everything, installations_by_day, what_needs_attention
-from portal.audit.models import AuditEntry
 from portal.clock import now
 from portal.dashboard.access import dashboard, needs, own
-from portal.dashboard.lists import listing
-from portal.db import transaction
 from portal.operators.models import Role
 
 WIDTH, HEIGHT = 600, 120  # of the plot
@@ -40,14 +36,3 @@ def overview() -> ResponseReturnValue:
             height=HEIGHT,
             total=sum(number for _, number in days),
         )
-
-
-@dashboard.get("/audit")
-def audit_log() -> ResponseReturnValue:
-    """Who did what when."""
-    statement = sa.select(AuditEntry)
-    if who := request.args.get("actor", "").strip():
-        statement = statement.where(AuditEntry.actor == who)
-    with transaction() as session:
-        found = listing(session, statement, by=AuditEntry.at, then=AuditEntry.id, filters=("actor",))
-        return render_template("dashboard/audit.html", found=found)

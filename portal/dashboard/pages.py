@@ -1,5 +1,6 @@
 """Every page of the dashboard: importing this adds them to the blueprint."""
 
+import portal.dashboard.audit_log
 import portal.dashboard.keys
 import portal.dashboard.overview
 import portal.dashboard.passkeys
