@@ -29,6 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.install.pages import install
     from portal.install.preview import render_preview
     from portal.keys.ring import KeyRing
+    from portal.operators.oidc import Provider
     from portal.preferences.current import Current
     from portal.security.pages import security
     from portal.settings import read_settings
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         in_all=settings.in_all,
         ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
     )
+    app.extensions["oidc"] = Provider(settings, app.extensions["outbound"]) if settings.oidc_issuer else None
     database = app.extensions["database"] = Database(settings)
     current = app.extensions["settings"] = Current(database.engine, settings)
     database.settings = current.settings

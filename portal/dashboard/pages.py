@@ -2,9 +2,11 @@
 
 import portal.dashboard.audit_log
 import portal.dashboard.keys
+import portal.dashboard.oidc
 import portal.dashboard.overview
 import portal.dashboard.passkeys
 import portal.dashboard.preferences
+import portal.dashboard.proof
 import portal.dashboard.records
 import portal.dashboard.share
 import portal.dashboard.sign_in  # noqa: F401 - importing is what adds the pages
