@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -31,6 +32,8 @@ from portal.refusals import Refusal
 from portal.settings import Settings
 
 TEMPLATE = "dashboard/settings.html"
+# User and password, and the values of a query.
+_IN_ADDRESS = re.compile(r"(://)([^/\s]+)(?=@)|([?&][^=\s&]+=)[^&\s]+")
 PREVIEWED = ("vendor_name", "accent", "support_url")  # what the preview is asked with
 
 
@@ -153,4 +156,7 @@ def _text(value: object) -> str:
 def _shown(value: object) -> str:
     if value in (None, "", ()):
         return "not set"
-    return "set, never shown" if isinstance(value, SecretStr) else _text(value)
+    if isinstance(value, SecretStr):
+        return "set, never shown"
+    # Who reads settings needn't read what stands in an address for the other side alone.
+    return _IN_ADDRESS.sub(lambda part: f"{part[1] or part[3]}…", _text(value))

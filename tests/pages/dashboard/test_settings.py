@@ -8,6 +8,7 @@ import struct
 
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from portal import create_app
 from portal.db import transaction
@@ -196,6 +197,20 @@ def test_a_viewer_sees_settings_and_has_no_form(sign_in):
     page = sign_in(Role.viewer).get(SETTINGS)
     assert "vendor_name" not in page.inputs
     assert "Set in the environment" in page.text
+
+
+def test_no_password_in_an_address_is_shown(desk, app, monkeypatch):
+    settings = app.config["PORTAL_SETTINGS"].model_copy(
+        update={
+            "database_url": "postgresql+psycopg://portal:db-secret@db.example/portal?password=db-secret&sslmode=require",
+            "installation_webhook_url": "https://hook:hook-secret@acme.example/in?token=hook-secret",
+            "oidc_client_secret": SecretStr("client-secret"),
+        }
+    )
+    monkeypatch.setattr(app.extensions["settings"], "defaults", settings)
+    page = desk.get(SETTINGS)
+    assert "postgresql+psycopg://…@db.example/portal" in page.text
+    assert "-secret" not in page.text
 
 
 def upload(desk, data, **more):
