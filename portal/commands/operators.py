@@ -55,4 +55,10 @@ def remove(email: str) -> None:
     with transaction() as session:
         remove_operator(session, email)
         audit(session, "operator.remove", email, None)
-    click.echo(f"{email} can’t sign in any more.")
+    if current_app.config["PORTAL_SETTINGS"].oidc_role:
+        click.echo(
+            f"{email} is signed out and has no role any more. Take them away at your provider as well: "
+            "PORTAL_OIDC_ROLE lets in whom it sends."
+        )
+    else:
+        click.echo(f"{email} can’t sign in any more.")

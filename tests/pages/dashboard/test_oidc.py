@@ -520,6 +520,14 @@ def test_an_ordinary_sign_in_that_was_begun_is_no_proof_for_the_session_of_befor
     assert not may_make_a_key(desk_of_ada)
 
 
+def test_removing_an_operator_says_so_when_the_provider_would_bring_them_back(make_app, idp):
+    app = make_app(oidc_role="viewer", oidc_domains="vendor.example")
+    _, client = sign_in(app, idp)
+    said = app.test_cli_runner().invoke(args=["operator", "remove", EMAIL]).stdout
+    assert "Take them away at your provider as well" in said
+    assert not is_signed_in(client)
+
+
 # Settings
 
 
