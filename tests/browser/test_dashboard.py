@@ -14,6 +14,7 @@ from tests.stage import wait_until
 
 PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
 PAGES += ["endpoints", "endpoints/documented-production", "tasks"]
+PAGES += ["proof"]
 LOOKS = {
     "desk-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "desk-dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
