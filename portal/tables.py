@@ -9,6 +9,7 @@ import portal.installations.models
 import portal.integrations.models
 import portal.links.models
 import portal.operators.models
+import portal.preferences.models
 import portal.runs.models
 import portal.tasks.models
 import portal.triggers.models

@@ -18,6 +18,7 @@
       try {
         const body = new URLSearchParams({ csrf: form.elements.csrf?.value ?? "" });
         const answer = await fetch(form.dataset.options, { method: "POST", body });
+        if (answer.headers.get("X-Prove-At")) return location.assign(answer.headers.get("X-Prove-At"));
         if (!answer.ok) throw new Error((await answer.text()).match(/role="alert"><p>([^<]+)/)?.[1] ?? "The portal didn’t answer.");
         const options = await answer.json();
         const isNew = form.dataset.passkey === "create";

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.orm import selectinload
 
-from portal.api.access import own, the_user
+from portal.api.access import audit, own, the_user
 from portal.api.hooks import resource
 from portal.api.shapes import Moment, PageQuery, Ref, Reply, optional
 from portal.clock import now
@@ -128,6 +128,7 @@ def _tell_attempt(attempt: DeliveryAttempt) -> AttemptFacts:
 def deliver_again(event: str) -> Redelivery:
     with own() as session:
         started = redeliver(session, event, now())
+        audit(session, "event.redeliver", event)
         first = started[0]
         ids = [delivery.id for delivery in started]
         return Redelivery(event_id=event, delivery_id=first.id, url=first.url, delivery_ids=ids)

@@ -14,7 +14,7 @@ from flask.cli import AppGroup
 from sqlalchemy.orm import selectinload
 
 from portal.clock import now
-from portal.commands.output import as_json, in_environment, plainly, print_json, print_rows, refuse, when
+from portal.commands.output import as_json, audit, in_environment, plainly, print_json, print_rows, refuse, when
 from portal.db import transaction
 from portal.environments import Environment
 from portal.events.listener import listen as serve_listener
@@ -128,6 +128,7 @@ def redeliver(event_id: str | None, failed_since: str, environment: Environment,
     else:
         with transaction() as session:
             started = start_redelivery(session, event_id or "", now())
+            audit(session, "event.redeliver", event_id or "", started[0].event.environment)
             urls = [delivery.url for delivery in started]
             facts = {"eventId": event_id, "deliveryId": started[0].id, "url": urls[0], "urls": urls}
             said = f"The event {event_id} is on its way to {', '.join(urls)}."

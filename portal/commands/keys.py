@@ -6,7 +6,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from portal.commands.output import as_json, plainly, print_json, refuse
+from portal.commands.output import as_json, audit, plainly, print_json, refuse
 from portal.credentials.rules import reseal_all
 from portal.db import transaction
 from portal.idempotency.rules import reseal_answers
@@ -41,6 +41,8 @@ def rotate(webhooks: bool, as_json: bool) -> None:
         ring.drop_old_seal_keys()
         ring.add_keys()
         count = _reseal(ring)
+        with transaction() as session:
+            audit(session, "keys.rotate", "credentials and links", None, resealed=count, webhooks=webhooks)
         if webhooks:
             ring.rotate_webhook_keys()
     except MissingSetting as missing:

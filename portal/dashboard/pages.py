@@ -1,12 +1,16 @@
 """Every page of the dashboard: importing this adds them to the blueprint."""
 
+import portal.dashboard.audit_log
 import portal.dashboard.children
 import portal.dashboard.endpoints
 import portal.dashboard.events
 import portal.dashboard.integrations
 import portal.dashboard.keys
+import portal.dashboard.oidc
 import portal.dashboard.overview
 import portal.dashboard.passkeys
+import portal.dashboard.preferences
+import portal.dashboard.proof
 import portal.dashboard.records
 import portal.dashboard.runs
 import portal.dashboard.share

@@ -23,6 +23,7 @@ from portal.links.models import Link
 from portal.links.prefilled import read_prefilled
 from portal.links.rules import create_link, link_url, parse_life
 from portal.operators.models import Role
+from portal.preferences.current import current_settings
 from portal.refusals import Refusal
 from portal.users.models import User
 from portal.users.rules import create_user, find_user, search_users
@@ -129,7 +130,7 @@ def _life(form: MultiDict[str, str]) -> timedelta:
 
 def show_made(session: Session, link: Link, token: str) -> ResponseReturnValue:
     """The page with the link: to copy, as a QR code, for a mail."""
-    settings = current_app.config["PORTAL_SETTINGS"]
+    settings = current_settings()
     url = link_url(settings.base_url, link, token)
     subject = f"Please connect {link.name} for {settings.vendor_name}"
     body = f"Hello,\n\nplease open this page and follow it:\n\n{url}\n\nThe link works once.\n"

@@ -18,6 +18,7 @@ from portal.integrations.declaration import IntegrationDeclaration
 from portal.integrations.models import Integration
 from portal.links.models import Link
 from portal.links.rules import DEFAULT_LIFE
+from portal.settings import Settings
 from portal.users.models import User
 
 SOMEBODY = "customer@example.com"
@@ -46,3 +47,19 @@ def render_preview(declaration: IntegrationDeclaration) -> str:
         ],
     )
     return render_template(TEMPLATE, page=view, is_preview=True)
+
+
+def render_with_settings(integration: Integration | None, settings: Settings) -> str:
+    """The same with settings that nobody has saved yet, for an integration or, while there is none, for some app."""
+    catalogue = current_app.extensions["catalogue"]
+    shown = integration or Integration(id="", name="", version=0, apps=[next(iter(catalogue))])
+    link = Link(
+        id="",
+        integration_id=shown.id,
+        integration=shown,
+        user=User(username=SOMEBODY, full_name="Ada Lovelace"),
+        expires_at=now() + DEFAULT_LIFE,
+    )
+    sections = lay_out(link, catalogue, [], always_show=True)
+    view = describe(link, sections, press="", facts={"token": ""}, settings=[])
+    return render_template(TEMPLATE, page=view, settings=settings)

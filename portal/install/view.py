@@ -27,6 +27,7 @@ from portal.installations.rules import current_installation
 from portal.links.errors import LinkEnded
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import NO_INTEGRATION, link_url
+from portal.preferences.current import current_settings
 from portal.refusals import Refusal
 from portal.web import PATH
 from portal.workflows.rules import newest_versions
@@ -138,7 +139,7 @@ class PageView:
     @property
     def mail_url(self) -> str:
         """A prepared mail that hands the page on."""
-        vendor = current_app.config["PORTAL_SETTINGS"].vendor_name
+        vendor = current_settings().vendor_name
         subject = f"Please connect {self.app_titles} for {vendor}"
         body = (
             f"Hello,\n\n{vendor} asks us to connect {self.app_titles}. You have the access that is needed, I don’t. "

@@ -13,7 +13,7 @@ from tests.running import SCREENS
 from tests.stage import wait_until
 
 PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
-PAGES += ["endpoints", "endpoints/documented-production", "tasks", "runs"]
+PAGES += ["endpoints", "endpoints/documented-production", "tasks", "proof", "runs"]
 LOOKS = {
     "desk-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "desk-dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},

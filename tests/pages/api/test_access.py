@@ -33,6 +33,7 @@ PUBLIC = {
     "/openapi.json",
     "/docs",
     "/icons/<name>.svg",
+    "/logo/<name>",
     "/one",
     "/one/<path:rest>",
     "/security/public_key.pem",

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
 
+from portal.audit.models import AuditEntry
 from portal.credentials.models import Credential
 from portal.credentials.rules import open_values
 from portal.db import transaction
@@ -220,3 +221,24 @@ def test_health_and_the_public_key_are_served_and_metrics_are_not_public_in_prod
     assert live.get("/metrics").status_code == 404
     assert live.get("/metrics", headers={"Authorization": "Bearer t"}).status_code == 200
     assert "max-age" in live.get("/healthz").headers["Strict-Transport-Security"]
+
+
+def test_what_commands_change_is_in_the_audit_log(flask, app, shop):
+    made = document(flask("link", "create", "--integration", NAME, "--user", "a@b.example", "--create-user", "--json"))
+    flask("link", "revoke", made["linkId"])
+    flask("user", "create", "c@d.example")
+    key = flask("api-key", "create", "billing server").stdout.strip()
+    flask("api-key", "revoke", key[:18])
+    flask("operator", "invite", "ada@vendor.example")
+    flask("operator", "remove", "ada@vendor.example")
+    flask("integration", "apply", str(INTEGRATION))  # again: that changes nothing
+    flask("keys", "rotate")
+    flask("link", "list"), flask("user", "create", "c@d.example")  # these change nothing either
+    with app.app_context(), transaction() as session:
+        rows = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.at, AuditEntry.id)).all()
+    assert {row.actor for row in rows} == {"command line"}
+    assert " ".join(sorted(row.action for row in rows)) == (
+        "api_key.create api_key.revoke integration.apply keys.rotate link.create link.revoke "
+        "operator.invite operator.remove user.create user.create"
+    )
+    assert not any(key in f"{row.subject}{row.details}" or made["url"] in str(row.details) for row in rows)

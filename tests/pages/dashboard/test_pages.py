@@ -64,7 +64,7 @@ def test_every_page_says_what_to_do_first_when_there_is_nothing(desk, page):
 
 def test_settings_show_no_secret(desk, app):
     text = desk.get("/dashboard/settings").text
-    assert "PORTAL_VENDOR_NAMEAcme Analytics" in text
+    assert "PORTAL_BASE_URLhttp://portal.example" in text
     for secret in (app.extensions["keys"].link_keys[0], app.extensions["keys"].webhook_secrets[0]):
         assert secret not in text
 

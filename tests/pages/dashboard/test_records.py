@@ -44,7 +44,7 @@ def test_deleting_a_user_wants_the_name_typed_and_a_fresh_sign_in(desk, user, ap
     change(app, sa.update(OperatorSession).values(proved_at=now() - timedelta(hours=1)))
     refused = desk.post(f"/dashboard/users/{user}/delete", confirm="ada@shop.example")
     assert refused.status == 403
-    assert "Please sign in again first" in refused.text
+    assert "Please prove first that it is you" in refused.text
     change(app, sa.update(OperatorSession).values(proved_at=now()))
     assert user in desk.post(f"/dashboard/users/{user}/delete", confirm="ada@shop.example").text
     assert backend.get("/users")["data"] == []

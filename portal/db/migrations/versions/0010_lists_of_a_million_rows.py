@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = '0010'
-down_revision = '0008'
+down_revision = '0009'
 branch_labels = None
 depends_on = None
 
@@ -50,7 +50,6 @@ def upgrade() -> None:
 
     columns = ['environment', 'version_id', 'id', 'removed_at']
     index('ix_child_workflows_version', 'child_workflows', columns, 'removed_at IS NULL')
-    index('ix_audit_entries_actor_at_id', 'audit_entries', ['actor', 'at', 'id'])
     if op.get_bind().dialect.name == 'postgresql':
         # Names are searched by their beginning: in the order of their characters, whatever the database's language.
         op.execute('ALTER TABLE users ALTER COLUMN username TYPE VARCHAR(255) COLLATE "C"')
