@@ -19,7 +19,7 @@ REQUEST_ID = "portal.request_id"  # and its own name, for answer and log
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # one that the caller gave is kept, if it can do no harm
 
 _NEVER_FRAMED = "/dashboard"  # where an operator's click must be meant
-_PREVIEW = "/preview"  # except what only shows what others will see: our own pages embed that
+_PREVIEW = "/settings/preview"  # except what only shows what others will see: our own pages embed that
 _FRAMES = "; frame-src 'self'"
 _INERT = "; sandbox allow-same-origin"  # no script, no form: it is only looked at
 
