@@ -61,10 +61,10 @@ class _Held:
     progress: int
     masker: Masker
     integration_id: str
-    installation_id: str
+    credential_ids: dict[str, str]
 
 
-_held: dict[str, _Held] = {}
+_held: dict[tuple[str, int], _Held] = {}
 
 
 @durable(rules.RUNS)
@@ -74,18 +74,18 @@ def run_leg(run_id: str, leg: int) -> None:
         while take_step(run_id, leg):
             pass
     finally:
-        _held.pop(run_id, None)
+        _held.pop((run_id, leg), None)
 
 
 @step
 def take_step(run_id: str, leg: int) -> bool:
     """Do one step of a run; whether another one follows at once. Safe to repeat."""
-    held = _held.pop(run_id, None) or _take_hold(run_id, leg)
+    held = _held.pop((run_id, leg), None) or _take_hold(run_id, leg)
     if held is None:
         return False
     goes_on = _take(held)
     if goes_on:
-        _held[run_id] = held  # only now: what a fault interrupted is read anew
+        _held[run_id, leg] = held  # only now: what a fault interrupted is read anew
     return goes_on
 
 
@@ -121,7 +121,7 @@ def _hold(session: Session, run: Run) -> _Held:
     integration = session.get_one(Integration, workflow.integration_id)
     chosen = session.scalars(
         sa.select(InstallationCredential).where(InstallationCredential.installation_id == child.installation_id)
-    )
+    ).all()
     credentials = {row.app: open_values(keys, row.credential) for row in chosen}
     apps = {name: catalogue[name] for name in integration.apps if name in catalogue}
     secrets = [
@@ -160,14 +160,14 @@ def _hold(session: Session, run: Run) -> _Held:
         progress=run.progress,
         masker=masker,
         integration_id=integration.id,
-        installation_id=child.installation_id,
+        credential_ids={row.app: row.credential_id for row in chosen},
     )
 
 
 def _come_to_the_end(held: _Held, *, is_over: bool) -> bool:
     with transaction() as session:
         if is_over:
-            rules.finish(session, held.run, RunState.succeeded, now())
+            rules.finish(session, held.run, held.progress, RunState.succeeded, now())
         else:
             because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
             block = held.subject.blocks[held.memory.place]
@@ -209,8 +209,8 @@ def _keep(held: _Held, at: _Place, told: Told, outcome: Outcome, begun: datetime
                     return False
                 _write(session, held, path, block, told, outcome, begun)
                 if is_over:
-                    is_filtered = isinstance(outcome, Filtered)
-                    rules.finish(session, held.run, RunState.filtered if is_filtered else RunState.succeeded, now())
+                    state = RunState.filtered if isinstance(outcome, Filtered) else RunState.succeeded
+                    rules.finish(session, held.run, held.progress + 1, state, now())
                 held.progress += 1
                 return not is_over
             case Delayed():
@@ -236,8 +236,9 @@ def _keep(held: _Held, at: _Place, told: Told, outcome: Outcome, begun: datetime
                     _write(session, held, path, block, told, outcome, begun)
             case Refused():
                 because = held.masker.sentence(outcome.because)
-                if rules.pause(session, held.run, held.progress, because, block.name):
-                    rules.break_credential(session, held.installation_id, outcome.app, because, now())
+                credential_id = held.credential_ids[outcome.app]
+                if rules.pause(session, held.run, held.progress, because, block.name, credential_id):
+                    rules.break_credential(session, credential_id, because, now())
                     _write(session, held, path, block, told, outcome, begun)
             case Failed():
                 if _fail(session, held, block, outcome.because):

@@ -51,12 +51,11 @@ def record_items(
     Each run is enqueued in this transaction. A child that isn't active takes nothing, one that is paused keeps what
     comes. An item that is too large becomes a run that failed.
     """
-    if not child.is_active or child.removed_at is not None:
+    if not hold_child(session, child.id):
         return []
     fresh = [item for item in items if item.key is None or _is_new(session, child.id, item.key)]
     if not fresh:
         return []
-    # Writing first: whoever else records items of this child waits here.
     last = session.scalars(
         sa.update(ChildWorkflow)
         .where(ChildWorkflow.id == child.id)
@@ -75,6 +74,21 @@ def record_items(
         else:
             _end(session, run, RunState.failed, now)
     return made
+
+
+def hold_child(session: Session, child_id: str) -> bool:
+    """Keep a child as it is until this transaction ends; whether it is active.
+
+    Whoever changes a child, its runs or its watch on account of each other holds it first, so that nobody decides on
+    what another one is changing, and no two wait for each other.
+    """
+    held = session.execute(
+        sa.update(ChildWorkflow)
+        .where(ChildWorkflow.id == child_id, ChildWorkflow.is_active, ChildWorkflow.removed_at.is_(None))
+        .values(runs_made=ChildWorkflow.runs_made)
+        .execution_options(synchronize_session=False)
+    )
+    return held.rowcount == 1  # type: ignore[attr-defined,no-any-return]
 
 
 def _is_new(session: Session, child_id: str, key: str) -> bool:
@@ -152,7 +166,10 @@ def start_run(session: Session, child: ChildWorkflow, value: Any, *, trigger: st
     if bytes_of(value) > LARGEST_VALUE:
         raise ItemTooLarge
     _require_active(child)
-    return record_items(session, child, [Item(value)], trigger=trigger, now=now)[0]
+    made = record_items(session, child, [Item(value)], trigger=trigger, now=now)
+    if not made:  # stopped a moment ago
+        raise NotRunning(child.workflow.name)
+    return made[0]
 
 
 def _require_active(child: ChildWorkflow) -> None:
@@ -194,7 +211,15 @@ def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> Run | N
 
     A run whose child has an earlier one that is not through is parked; the earlier one wakes it. Safe to repeat.
     """
-    run = session.get(Run, run_id, options=[joinedload(Run.child).joinedload(ChildWorkflow.version)])
+    session.scalar(
+        sa.select(ChildWorkflow)
+        .join(Run, Run.child_id == ChildWorkflow.id)
+        .where(Run.id == run_id)
+        .options(joinedload(ChildWorkflow.version, innerjoin=True))
+        .with_for_update(of=ChildWorkflow, key_share=True)
+    )
+    # Held, so that an earlier one that ends at this moment sees it parked, or is seen to have ended.
+    run = session.get(Run, run_id, with_for_update={"of": Run, "key_share": True})
     if run is None or run.leg != leg or run.is_finished:
         return None
     other = aliased(Run)
@@ -233,6 +258,8 @@ def _wake_next(session: Session, run: Run) -> None:
         .where(Run.child_id == run.child_id, Run.id != run.id, sa.or_(Run.state.in_(BLOCKING), parked))
         .order_by(Run.number)
         .limit(1)
+        .with_for_update(of=Run, key_share=True)
+        .execution_options(populate_existing=True)
     )
     if following is not None and following.is_parked and following.state is not RunState.paused:
         following.leg, following.is_parked = following.leg + 1, False
@@ -272,10 +299,10 @@ def _hold(session: Session, run: Run, progress: int) -> Run | None:
     return session.get_one(Run, run.id, populate_existing=True)
 
 
-def finish(session: Session, run: Run, state: RunState, now: datetime) -> None:
-    """End a run that has gone through its steps, and let the next one begin."""
-    current = session.get_one(Run, run.id, populate_existing=True)
-    if not current.is_finished:
+def finish(session: Session, run: Run, progress: int, state: RunState, now: datetime) -> None:
+    """End a run that has gone through so many steps, and let the next one begin; not one that was stopped."""
+    current = _hold(session, run, progress)
+    if current is not None:
         _end(session, current, state, now)
 
 
@@ -383,14 +410,12 @@ def delay(session: Session, run: Run, progress: int, length: timedelta, sealed_m
 # Pausing, going on, stopping
 
 
-def break_credential(session: Session, installation_id: str, app: str, because: str, now: datetime) -> None:
-    """The app refuses an installation's credential: pause what runs with it, and tell the vendor once."""
-    credential = session.scalar(
-        sa.select(Credential)
-        .join(InstallationCredential, InstallationCredential.credential_id == Credential.id)
-        .where(InstallationCredential.installation_id == installation_id, InstallationCredential.app == app)
-        .with_for_update()
-    )
+def break_credential(session: Session, credential_id: str, because: str, now: datetime) -> None:
+    """The app refuses a credential: pause what runs with it, and tell the vendor once.
+
+    It is the one that the app was asked with: what took its place meanwhile stays whole.
+    """
+    credential = session.get(Credential, credential_id, with_for_update=True)
     if credential is None:
         return
     using = sa.select(InstallationCredential.installation_id).where(
@@ -415,26 +440,38 @@ def break_credential(session: Session, installation_id: str, app: str, because: 
         CREDENTIAL_BROKEN,
         {
             "userId": credential.user_id,
-            "app": app,
+            "app": credential.app,
             "credentialId": credential.id,
             "account": credential.account,
             "message": because,
         },
         environment=credential.environment,
         now=now,
-        installation_id=installation_id,
     )
 
 
-def pause(session: Session, run: Run, progress: int, because: str, block_name: str) -> bool:
-    """Keep a run at its step until its child goes on."""
+def pause(session: Session, run: Run, progress: int, because: str, block_name: str, credential_id: str) -> bool:
+    """Keep a run at its step until its child goes on; with another credential than the refused one it does at once."""
+    hold_child(session, run.child_id)
     current = _hold(session, run, progress)
     if current is None:
         return False
     current.state, current.error, current.error_block = RunState.paused, because[:1000], block_name
     current.attempts += 1
     session.flush()
+    is_in_use = sa.exists().where(
+        InstallationCredential.installation_id == ChildWorkflow.installation_id,
+        InstallationCredential.credential_id == credential_id,
+    )
+    if not session.scalar(sa.select(is_in_use).where(ChildWorkflow.id == run.child_id)):
+        _go_on(session, current)
     return True
+
+
+def _go_on(session: Session, run: Run) -> None:
+    run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
+    session.flush()
+    _enqueue_leg(session, run)
 
 
 def resume(session: Session, child: ChildWorkflow) -> None:
@@ -445,9 +482,7 @@ def resume(session: Session, child: ChildWorkflow) -> None:
         sa.select(Run).where(Run.child_id == child.id, Run.state == RunState.paused).order_by(Run.number)
     )
     for run in held:
-        run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
-        session.flush()
-        _enqueue_leg(session, run)
+        _go_on(session, run)
 
 
 def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> list[str]:
@@ -456,7 +491,11 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
     A request that is under way is not taken back; nothing follows it.
     """
     runs = session.scalars(
-        sa.select(Run).where(Run.child_id.in_(list(child_ids)), Run.state.in_(UNFINISHED)).with_for_update()
+        sa.select(Run)
+        .where(Run.child_id.in_(list(child_ids)), Run.state.in_(UNFINISHED))
+        .order_by(Run.workflow_id, Run.child_id, Run.number)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     ).all()
     begun = [run.id for run in runs if run.started_at is not None]
     for run in runs:
@@ -474,7 +513,8 @@ def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflo
         sa.select(Run)
         .where(Run.child_id == earlier.id, Run.state.in_(UNFINISHED))
         .order_by(Run.number)
-        .with_for_update()
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     ).all()
     for run in left:
         run.child_id, run.version = child.id, child.version.number

@@ -17,7 +17,7 @@ from portal.background import Queue, enqueue
 from portal.ids import new_id
 from portal.keys.ring import keys_of
 from portal.runs.models import SeenItem
-from portal.runs.rules import Item, cancel_runs, hand_over_runs, record_items, resume
+from portal.runs.rules import Item, cancel_runs, hand_over_runs, hold_child, record_items, resume
 from portal.triggers.models import Hook, Watch
 from portal.workflows.definition import Trigger, read_definition
 from portal.workflows.models import ChildWorkflow
@@ -150,7 +150,9 @@ def inherit(session: Session, earlier: ChildWorkflow, child: ChildWorkflow, now:
     What it has seen, how far it has read, and the runs that it didn't come to are the new one's: nothing is lost
     between the two, and nothing runs twice.
     """
-    was_watched = session.get(Watch, earlier.id)
+    hold_child(session, earlier.id)  # nothing more begins there
+    session.refresh(earlier, ["runs_made"])
+    was_watched = session.get(Watch, earlier.id, populate_existing=True)
     session.execute(
         sa.update(SeenItem)
         .where(SeenItem.child_id == earlier.id)
@@ -168,11 +170,16 @@ def inherit(session: Session, earlier: ChildWorkflow, child: ChildWorkflow, now:
     session.flush()
 
 
-def stop_asking(session: Session, child_ids: Iterable[str]) -> None:
-    """Ask nothing more for children that are paused; their runs stay where they are."""
+def stop_asking(session: Session, child_id: str) -> None:
+    """Ask nothing more for a child that is paused or stopped; one that goes on by now is asked all the same."""
+    session.get(ChildWorkflow, child_id, with_for_update={"key_share": True})
+    rests = sa.exists().where(
+        ChildWorkflow.id == Watch.child_id,
+        sa.or_(~ChildWorkflow.is_active, ChildWorkflow.removed_at.is_not(None), ChildWorkflow.paused_at.is_not(None)),
+    )
     session.execute(
         sa.update(Watch)
-        .where(Watch.child_id.in_(list(child_ids)))
+        .where(Watch.child_id == child_id, rests)
         .values(next_at=None, claimed_by=None)
         .execution_options(synchronize_session=False)
     )
