@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import measures
 from benchmarks.api import api
+from benchmarks.runs import runs
 from benchmarks.stage import HERE
 
 
@@ -16,7 +17,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="portal-bench-") as folder:
         lines = ["| what | measured | wanted | |", "| --- | --- | --- | --- |"]
         print("\n".join(lines), flush=True)
-        chosen = [measure for measure in [*measures.ALL, api] if not sys.argv[1:] or measure.__name__ in sys.argv[1:]]
+        chosen = [
+            measure for measure in [*measures.ALL, api, runs] if not sys.argv[1:] or measure.__name__ in sys.argv[1:]
+        ]
         for measure in chosen:
             for row in measure(Path(folder)):
                 lines.append(f"| {row.what} | {row.measured} | {row.wanted} | {'ok' if row.is_met else 'MISSED'} |")

@@ -36,7 +36,7 @@ VERSION = "1"
 KEPT = timedelta(days=7)  # how long the engine's own records of finished work stay
 _BATCH = 500
 
-HOUSE = Queue("house", at_once=1, per_partition=1)
+HOUSE = Queue("house", at_once=1, per_partition=1, polling=5.0)
 
 
 def _config(engine: sa.Engine, settings: Settings | None = None) -> DBOSConfig:
@@ -84,7 +84,7 @@ def launch(app: Flask, settings: Settings) -> None:
                 worker_concurrency=queue.at_once,
                 partition_concurrency=1 if queue.is_in_order else None,
                 partition_worker_concurrency=None if queue.is_in_order else queue.per_partition,
-                polling_interval_sec=settings.engine_polling if queue is not HOUSE else 5.0,
+                polling_interval_sec=queue.polling or settings.engine_polling,
                 on_conflict="always_update",
             )
         with app.app_context():

@@ -24,13 +24,15 @@ APPLICATION = "portal"
 class Queue:
     """Where work waits. At most `at_once` runs in one process, `per_partition` of them for one partition.
 
-    With `is_in_order` a partition runs one at a time on all nodes together, in the order of enqueueing.
+    With `is_in_order` a partition runs one at a time on all nodes together, in the order of enqueueing. `polling`:
+    seconds between two looks, where the setting's would be a waste.
     """
 
     name: str
     at_once: int
     per_partition: int
     is_in_order: bool = False
+    polling: float | None = None
 
 
 QUEUES: dict[str, Queue] = {}

@@ -167,6 +167,11 @@ class Database:
         event.listen(self.sessions, "before_flush", _stamp_own)
 
 
+def is_alone_in_writing(session: Session) -> bool:
+    """Whether nobody else writes from this transaction's first change to its end: on SQLite, not on PostgreSQL."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
 def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -> bool:
     """Add a row unless one with the same key is there; whether it was added. Safe against others who add the same."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert

@@ -6,7 +6,7 @@ with the same `Idempotency-Key`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ import structlog
 from flask import current_app
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from portal.background import durable, ended_work, forget_work, hourly, step
 from portal.clock import now
@@ -45,15 +45,20 @@ from portal.runs.masking import Masker
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
 from portal.workflows.blocks import Block, blocks_of
-from portal.workflows.definition import read_definition
-from portal.workflows.models import Workflow
+from portal.workflows.definition import LARGEST_MEMORY, read_definition
+from portal.workflows.models import ChildWorkflow, Workflow
+from portal.workflows.sizes import bytes_of
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
 class _Held:
-    """What a leg keeps in this process between its steps; rebuilt from the database when it isn't there."""
+    """What a leg keeps in this process between its steps; rebuilt from the database when it isn't there.
+
+    `steps`, `actions` and `logs` are of finished steps that only picked and chose: they are written down with the next
+    step that reaches outside, or with the end. After a crash they are done again, and give the same.
+    """
 
     run: Run
     subject: Subject
@@ -62,7 +67,13 @@ class _Held:
     masker: Masker
     integration_id: str
     credential_ids: dict[str, str]
+    steps: int = 0
+    actions: int = 0
+    given: int = 0  # bytes that steps gave since the memory was measured
+    logs: list[dict[str, Any]] = field(default_factory=list)
 
+
+MOST_UNWRITTEN = 20  # steps that are done, and not yet written down
 
 _held: dict[tuple[str, int], _Held] = {}
 
@@ -91,37 +102,61 @@ def take_step(run_id: str, leg: int) -> bool:
 
 def _take(held: _Held) -> bool:
     present = held.memory.step(held.subject.definition)
-    if present is None or held.progress >= rules.MOST_PROGRESS:
-        return _come_to_the_end(held, is_over=present is None)
-    at, begun = _Place.of(held), now()
+    if present is None:
+        return _end(held, RunState.succeeded)
+    if held.progress + held.steps >= rules.MOST_PROGRESS:
+        because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
+        return _keep(held, held.memory.path, held.subject.blocks[held.memory.place], Told(), Failed(because), now())
+    path, block, begun = held.memory.path, held.subject.blocks[held.memory.place], now()
+    progress = held.progress
     executor: Executor = current_app.extensions["executor"]
     try:
         told, outcome = executor.execute(held.subject, held.memory, present, begun)
-        return _keep(held, at, told, outcome, begun)
+        if isinstance(outcome, Done | Entered | Filtered):
+            return _go_on(held, path, block, told, outcome, begun)
+        return _keep(held, path, block, told, outcome, begun)
     except (OperationalError, PoolTimeout):
         raise  # the database is busy or away: that passes
+    except TooMuch as problem:
+        return _break_off(held, progress, path, block, Told(), str(problem), begun)
     except Exception as defect:
         # Doing it again and again would help nobody: the run ends, and the next item has its turn.
-        reference = note(defect)
-        broken = Failed(f"Something broke on our side. The log has it under {reference}.")
-        return _keep(held, at, Told(), broken, begun)
+        told, because = Told(), f"Something broke on our side. The log has it under {note(defect)}."
+        return _break_off(held, progress, path, block, told, because, begun)
+
+
+def _break_off(held: _Held, progress: int, path: str, block: Block, told: Told, because: str, begun: datetime) -> bool:
+    """Fail at a step whose outcome could not be kept; what was written down with it was rolled back."""
+    held.progress, held.steps, held.logs = progress, 0, [row for row in held.logs if row["path"] != path]
+    return _keep(held, path, block, told, Failed(because), begun)
 
 
 def _take_hold(run_id: str, leg: int) -> _Held | None:
     with transaction() as session:
-        run = rules.claim_leg(session, run_id, leg, now())
-        return None if run is None else _hold(session, run)
+        if not rules.claim_leg(session, run_id, leg, now()):
+            return None
+        found = session.execute(_WHOLE, {"run_id": run_id, "this_leg": leg}).one_or_none()
+        return None if found is None else _hold(session, *found)
 
 
-def _hold(session: Session, run: Run) -> _Held:
+_WHOLE = (
+    sa.select(Run, ChildWorkflow, Integration)
+    .join(ChildWorkflow, Run.child_id == ChildWorkflow.id)
+    .join(Workflow, Run.workflow_id == Workflow.id)
+    .join(Integration, Workflow.integration_id == Integration.id)
+    .where(Run.id == sa.bindparam("run_id"), Run.leg == sa.bindparam("this_leg"), Run.state == RunState.running)
+)
+_CREDENTIALS = (
+    sa.select(InstallationCredential)
+    .where(InstallationCredential.installation_id == sa.bindparam("installation"))
+    .options(joinedload(InstallationCredential.credential))
+)
+
+
+def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integration) -> _Held:
     keys: KeyRing = current_app.extensions["keys"]
     catalogue = current_app.extensions["catalogue"]
-    child = run.child
-    workflow = session.get_one(Workflow, child.workflow_id)
-    integration = session.get_one(Integration, workflow.integration_id)
-    chosen = session.scalars(
-        sa.select(InstallationCredential).where(InstallationCredential.installation_id == child.installation_id)
-    ).all()
+    chosen = session.scalars(_CREDENTIALS, {"installation": child.installation_id}).all()
     credentials = {row.app: open_values(keys, row.credential) for row in chosen}
     apps = {name: catalogue[name] for name in integration.apps if name in catalogue}
     secrets = [
@@ -137,7 +172,7 @@ def _hold(session: Session, run: Run) -> _Held:
         for one in child.output_override or ()
         if isinstance(one, dict)
     }
-    blocks = {block.place: block for block in blocks_of(workflow.id, child.definition, integration.apps)}
+    blocks = {block.place: block for block in blocks_of(run.workflow_id, child.definition, integration.apps)}
     item = overrides.get(blocks[()].id, rules.item_of(keys, run))
     masker = Masker(personal={key for app in apps.values() for key in app.personal}, secrets=secrets)
     masker.learn([item, memory.steps, [loop.items for loop in memory.loops]])
@@ -145,7 +180,7 @@ def _hold(session: Session, run: Run) -> _Held:
         run=run,
         subject=Subject(
             run_id=run.id,
-            workflow_id=workflow.id,
+            workflow_id=run.workflow_id,
             user_id=run.user_id,
             item=item,
             fields=child.values,
@@ -164,86 +199,106 @@ def _hold(session: Session, run: Run) -> _Held:
     )
 
 
-def _come_to_the_end(held: _Held, *, is_over: bool) -> bool:
+def _go_on(
+    held: _Held, path: str, block: Block, told: Told, outcome: Done | Entered | Filtered, begun: datetime
+) -> bool:
+    """Remember what a finished step gave, and write it down once it matters outside. Whether another one follows."""
+    definition = held.subject.definition
+    match outcome:
+        case Done():
+            held.memory.give(definition, outcome.output)
+        case Entered():
+            held.memory.enter(definition, outcome.items)
+        case Filtered():
+            held.memory.skip(definition)
+    is_action = isinstance(outcome, Done) and outcome.is_action
+    held.steps, held.actions = held.steps + 1, held.actions + int(is_action)
+    held.logs.append(_log_of(held, path, block, told, outcome, begun))
+    try:
+        _require_room(held, getattr(outcome, "output", None))
+    except TooMuch as problem:
+        return _keep(held, path, block, told, Failed(str(problem)), begun)
+    if held.memory.step(definition) is None:
+        return _end(held, RunState.filtered if isinstance(outcome, Filtered) else RunState.succeeded)
+    if not is_action and held.steps < MOST_UNWRITTEN:
+        return True
     with transaction() as session:
-        if is_over:
-            rules.finish(session, held.run, held.progress, RunState.succeeded, now())
-        else:
-            because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
-            block = held.subject.blocks[held.memory.place]
-            rules.fail(
+        return _write_down(session, held)
+
+
+def _require_room(held: _Held, output: Any) -> None:
+    """Raises `TooMuch` when the run remembers more than it may; measured as a whole only when it could be so."""
+    held.given += bytes_of(output)
+    if held.given > LARGEST_MEMORY // 2:
+        held.given = len(held.memory.dump()) - LARGEST_MEMORY // 2
+
+
+def _end(held: _Held, state: RunState) -> bool:
+    with transaction() as session:
+        _write_down(session, held, end=state)
+    return False
+
+
+def _write_down(session: Session, held: _Held, end: RunState | None = None) -> bool:
+    """Keep what was done since the last time; False when the run was stopped meanwhile."""
+    if not (held.steps or end):
+        return True
+    keys: KeyRing = current_app.extensions["keys"]
+    sealed = None if end else keys.seal(held.memory.dump(), held.run.id)
+    made = rules.Progress(held.steps, held.actions, sealed)
+    if not rules.advance(session, held.run, held.progress, made, now(), end):
+        return False
+    _write_logs(session, held)
+    held.progress += held.steps
+    held.run.actions += held.actions
+    held.steps = held.actions = 0
+    return True
+
+
+def _keep(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime) -> bool:
+    """Write down a step that is not done: the run waits, tries again, pauses or fails. No other one follows at once."""
+    if isinstance(outcome, Failed):  # what led there is written down, whatever it holds
+        held.steps = 0
+    with transaction() as session:
+        if _write_down(session, held) and _put_aside(session, held, block, outcome):
+            held.logs = [row for row in held.logs if row["path"] != path]
+            held.logs.append(_log_of(held, path, block, told, outcome, begun))
+            _write_logs(session, held)
+    return False
+
+
+def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) -> bool:
+    """Whether there is something to log."""
+    match outcome:
+        case Delayed():
+            held.memory.give(held.subject.definition, None)
+            keys: KeyRing = current_app.extensions["keys"]
+            sealed = keys.seal(held.memory.dump(), held.run.id)
+            return rules.delay(session, held.run, held.progress, outcome.length, sealed, now())
+        case TryAgain():
+            at = rules.put_off(
                 session,
                 held.run,
                 held.progress,
-                because,
-                block=(block.id, block.name),
-                integration_id=held.integration_id,
+                held.masker.sentence(outcome.because),
+                wait=outcome.wait,
+                is_try=outcome.is_try,
+                block_name=block.name,
                 now=now(),
             )
-    return False
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a step stands: in the run, and in the file."""
-
-    path: str
-    block: Block
-
-    @classmethod
-    def of(cls, held: _Held) -> _Place:
-        return cls(held.memory.path, held.subject.blocks[held.memory.place])
-
-
-def _keep(held: _Held, at: _Place, told: Told, outcome: Outcome, begun: datetime) -> bool:
-    """Write down what came of a step: one transaction. Whether another one follows at once."""
-    path, block = at.path, at.block
-    is_over = False
-    if isinstance(outcome, Done | Entered | Filtered | Delayed):
-        outcome, sealed, is_over = _move_on(held, outcome)
-    with transaction() as session:
-        match outcome:
-            case Done() | Entered() | Filtered():
-                is_action = isinstance(outcome, Done) and outcome.is_action
-                if not rules.advance(session, held.run, held.progress, sealed, is_action=is_action):
-                    return False
-                _write(session, held, path, block, told, outcome, begun)
-                if is_over:
-                    state = RunState.filtered if isinstance(outcome, Filtered) else RunState.succeeded
-                    rules.finish(session, held.run, held.progress + 1, state, now())
-                held.progress += 1
-                return not is_over
-            case Delayed():
-                assert sealed is not None
-                if rules.delay(session, held.run, held.progress, outcome.length, sealed, now()):
-                    _write(session, held, path, block, told, outcome, begun)
-            case TryAgain():
-                next_at = rules.put_off(
-                    session,
-                    held.run,
-                    held.progress,
-                    held.masker.sentence(outcome.because),
-                    wait=outcome.wait,
-                    is_try=outcome.is_try,
-                    block_name=block.name,
-                    now=now(),
-                )
-                if next_at is None:
-                    because = f"{outcome.because} It was tried for a day."
-                    if _fail(session, held, block, because):
-                        _write(session, held, path, block, told, Failed(because, outcome.output), begun)
-                elif outcome.is_try:
-                    _write(session, held, path, block, told, outcome, begun)
-            case Refused():
-                because = held.masker.sentence(outcome.because)
-                credential_id = held.credential_ids[outcome.app]
-                if rules.pause(session, held.run, held.progress, because, block.name, credential_id):
-                    rules.break_credential(session, credential_id, because, now())
-                    _write(session, held, path, block, told, outcome, begun)
-            case Failed():
-                if _fail(session, held, block, outcome.because):
-                    _write(session, held, path, block, told, outcome, begun)
-    return False
+            if at is None:
+                return _fail(session, held, block, f"{outcome.because} It was tried for a day.")
+            return outcome.is_try
+        case Refused():
+            because = held.masker.sentence(outcome.because)
+            credential_id = held.credential_ids[outcome.app]
+            if not rules.pause(session, held.run, held.progress, because, block.name, credential_id):
+                return False
+            rules.break_credential(session, credential_id, because, now())
+            return True
+        case Failed():
+            return _fail(session, held, block, outcome.because)
+    raise AssertionError(outcome)
 
 
 def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
@@ -258,27 +313,6 @@ def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
     )
 
 
-def _move_on(held: _Held, outcome: Done | Entered | Filtered | Delayed) -> tuple[Outcome, bytes | None, bool]:
-    """Let the memory go on to the next step; (what came of it, the memory sealed, whether the run is over)."""
-    keys: KeyRing = current_app.extensions["keys"]
-    definition = held.subject.definition
-    match outcome:
-        case Done():
-            held.memory.give(definition, outcome.output)
-        case Entered():
-            held.memory.enter(definition, outcome.items)
-        case Filtered():
-            held.memory.skip(definition)
-        case Delayed():
-            held.memory.give(definition, None)
-    if held.memory.step(definition) is None and not isinstance(outcome, Delayed):
-        return outcome, None, True
-    try:
-        return outcome, keys.seal(held.memory.dump(), held.run.id), False
-    except TooMuch as problem:
-        return Failed(str(problem)), None, False
-
-
 _STATES: dict[type, RunState] = {
     Done: RunState.succeeded,
     Entered: RunState.running,
@@ -290,41 +324,48 @@ _STATES: dict[type, RunState] = {
 }
 
 
-def _write(
-    session: Session, held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime
-) -> None:
-    """The log of a step; further attempts at it go into the same row."""
+def _log_of(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime) -> dict[str, Any]:
     held.masker.learn(getattr(outcome, "output", None))
     because = getattr(outcome, "because", None)
-    facts: dict[str, Any] = {
+    return {
+        "id": new_id(),
+        "run_id": held.run.id,
+        "number": held.progress + held.steps,
+        "path": path,
+        "block_id": block.id,
+        "name": block.name,
+        "kind": block.kind,
+        "attempts": 1,
+        "started_at": begun,
         "state": _STATES[type(outcome)],
         "stopped_at": now(),
         "input": held.masker.log(told.input),
         "output": held.masker.log(_shown(outcome)),
         "error": held.masker.sentence(because) if because else None,
     }
-    row = None
+
+
+def _write_logs(session: Session, held: _Held) -> None:
+    """The logs of steps; further attempts at one go into the same row."""
+    rows, held.logs = held.logs, []
     if held.run.attempts or held.run.leg > 1:
-        row = session.scalar(sa.select(RunStep).where(RunStep.run_id == held.run.id, RunStep.path == path))
+        rows = [row for row in rows if not _is_again(session, row)]
+    if rows:
+        session.execute(_NEW_LOG, rows)
+
+
+_NEW_LOG = sa.insert(RunStep)
+
+
+def _is_again(session: Session, facts: dict[str, Any]) -> bool:
+    row = session.scalar(sa.select(RunStep).where(RunStep.run_id == facts["run_id"], RunStep.path == facts["path"]))
     if row is None:
-        session.add(
-            RunStep(
-                id=new_id(),
-                run_id=held.run.id,
-                number=held.progress,
-                path=path,
-                block_id=block.id,
-                name=block.name,
-                kind=block.kind,
-                attempts=1,
-                started_at=begun,
-                **facts,
-            )
-        )
-        return
+        return False
     row.attempts += 1
-    for name, value in facts.items():
-        setattr(row, name, value)
+    for name in ("state", "stopped_at", "input", "output", "error"):
+        setattr(row, name, facts[name])
+    session.flush()
+    return True
 
 
 def _shown(outcome: Outcome) -> Any:

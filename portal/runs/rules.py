@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased, joinedload
+from sqlalchemy.orm import Session, aliased
 
 from portal.background import Queue, enqueue
 from portal.credentials.models import Credential, InstallationCredential
-from portal.db import insert_new
+from portal.db import insert_new, is_alone_in_writing
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
@@ -206,128 +206,170 @@ def item_of(keys: KeyRing, run: Run) -> Any:
 # Turns
 
 
-def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> Run | None:
-    """Let this leg of a run take its turn; None when there is nothing to do for it.
+# Statements on the way of every run, built once: building them costs more than the database does.
+_THIS_LEG = (Run.id == sa.bindparam("run_id"), Run.leg == sa.bindparam("this_leg"))
+_THIS_STEP = (*_THIS_LEG, Run.progress == sa.bindparam("at_progress"), Run.state == RunState.running)
 
-    A run whose child has an earlier one that is not through is parked; the earlier one wakes it. Safe to repeat.
-    """
-    session.scalar(
-        sa.select(ChildWorkflow)
-        .join(Run, Run.child_id == ChildWorkflow.id)
-        .where(Run.id == run_id)
-        .options(joinedload(ChildWorkflow.version, innerjoin=True))
-        .with_for_update(of=ChildWorkflow, key_share=True)
-    )
-    # Held, so that an earlier one that ends at this moment sees it parked, or is seen to have ended.
-    run = session.get(Run, run_id, with_for_update={"of": Run, "key_share": True})
-    if run is None or run.leg != leg or run.is_finished:
-        return None
+
+def _claim() -> sa.Update:
     other = aliased(Run)
-    earlier = sa.exists().where(other.child_id == run.child_id, other.state.in_(BLOCKING), other.number < run.number)
-    is_paused = sa.exists().where(ChildWorkflow.id == run.child_id, ChildWorkflow.paused_at.is_not(None))
-    if run.state is RunState.running:  # taken up again after a crash
-        return run
-    started = session.execute(
+    earlier = sa.exists().where(other.child_id == Run.child_id, other.state.in_(BLOCKING), other.number < Run.number)
+    is_paused = sa.exists().where(ChildWorkflow.id == Run.child_id, ChildWorkflow.paused_at.is_not(None))
+    return (
         sa.update(Run)
-        .where(Run.id == run_id, Run.leg == leg, Run.state.in_(UNFINISHED), ~earlier)
+        .where(*_THIS_LEG, Run.state.in_(UNFINISHED), ~earlier)
         .values(
             state=sa.case((is_paused, RunState.paused), else_=RunState.running),
-            started_at=sa.func.coalesce(Run.started_at, now),
+            started_at=sa.func.coalesce(Run.started_at, sa.bindparam("moment", type_=Run.started_at.type)),
             next_at=None,
             is_parked=False,
         )
-        .execution_options(synchronize_session=False)
     )
-    if started.rowcount != 1:  # type: ignore[attr-defined]
-        session.execute(
-            sa.update(Run)
-            .where(Run.id == run_id, Run.leg == leg, Run.state.in_(UNFINISHED))
-            .values(is_parked=True)
-            .execution_options(synchronize_session=False)
-        )
-        return None
-    claimed = session.get_one(Run, run_id, populate_existing=True)
-    return claimed if claimed.state is RunState.running else None
+
+
+_CLAIM = _claim()
+_HOLD_CHILD = (
+    sa.select(ChildWorkflow.id)
+    .join(Run, Run.child_id == ChildWorkflow.id)
+    .where(Run.id == sa.bindparam("run_id"))
+    .with_for_update(of=ChildWorkflow, key_share=True)
+)
+_HOLD_LEG = sa.select(Run.id).where(*_THIS_LEG).with_for_update(key_share=True)
+_PARK = sa.update(Run).where(*_THIS_LEG, Run.state.in_(UNFINISHED)).values(is_parked=True)
+_ADVANCE = (
+    sa.update(Run)
+    .where(*_THIS_STEP)
+    .values(
+        progress=sa.bindparam("new_progress"),
+        sealed_memory=sa.bindparam("new_memory"),
+        actions=Run.actions + sa.bindparam("new_actions"),
+        state=sa.bindparam("new_state", type_=Run.state.type),
+        ended_at=sa.bindparam("ended", type_=Run.ended_at.type),
+        attempts=0,
+        failing_since=None,
+        error=None,
+        error_block=None,
+    )
+)
+_TOUCH = sa.update(Run).where(*_THIS_STEP).values(next_at=None)
+_FOLLOWING = (
+    sa.select(Run)
+    .where(
+        Run.child_id == sa.bindparam("child"),
+        Run.id != sa.bindparam("run_id"),
+        sa.or_(Run.state.in_(BLOCKING), sa.and_(Run.state == RunState.waiting, Run.is_parked)),
+    )
+    .order_by(Run.number)
+    .limit(1)
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+_COUNT = (
+    sa.update(WorkflowDay)
+    .where(
+        WorkflowDay.workflow_id == sa.bindparam("of_workflow"),
+        WorkflowDay.environment == sa.bindparam("of_environment", type_=WorkflowDay.environment.type),
+        WorkflowDay.day == sa.bindparam("of_day"),
+    )
+    .values(
+        runs=WorkflowDay.runs + 1,
+        errors=WorkflowDay.errors + sa.bindparam("new_errors"),
+        actions=WorkflowDay.actions + sa.bindparam("new_actions"),
+    )
+)
+_UNSYNCHRONISED = {"synchronize_session": False}
+
+
+def _changes_one(session: Session, statement: sa.Update, values: dict[str, Any]) -> bool:
+    done = session.execute(statement, values, execution_options=_UNSYNCHRONISED)
+    return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> bool:
+    """Let this leg of a run take its turn; False when there is nothing to do for it.
+
+    A run whose child has an earlier one that is not through is parked; the earlier one wakes it. Safe to repeat.
+    """
+    place = {"run_id": run_id, "this_leg": leg}
+    if not is_alone_in_writing(session):
+        # So that the child can't go on, nor an earlier run of it end, between the look at them and what follows.
+        session.execute(_HOLD_CHILD, {"run_id": run_id})
+        session.execute(_HOLD_LEG, place)
+    if _changes_one(session, _CLAIM, {**place, "moment": now}):
+        return True
+    _changes_one(session, _PARK, place)
+    return False
 
 
 def _wake_next(session: Session, run: Run) -> None:
     """Let the next run of the child begin, if it was parked."""
-    parked = sa.and_(Run.state == RunState.waiting, Run.is_parked)
-    following = session.scalar(
-        sa.select(Run)
-        .where(Run.child_id == run.child_id, Run.id != run.id, sa.or_(Run.state.in_(BLOCKING), parked))
-        .order_by(Run.number)
-        .limit(1)
-        .with_for_update(of=Run, key_share=True)
-        .execution_options(populate_existing=True)
-    )
+    following = session.scalar(_FOLLOWING, {"child": run.child_id, "run_id": run.id})
     if following is not None and following.is_parked and following.state is not RunState.paused:
         following.leg, following.is_parked = following.leg + 1, False
         session.flush()
         _enqueue_leg(session, following)
 
 
-def advance(session: Session, run: Run, progress: int, sealed_memory: bytes | None, *, is_action: bool) -> bool:
-    """Keep what a finished step gave; False when the run was stopped, or somebody else finished the step."""
-    changed = session.execute(
-        sa.update(Run)
-        .where(Run.id == run.id, Run.leg == run.leg, Run.progress == progress, Run.state == RunState.running)
-        .values(
-            progress=progress + 1,
-            sealed_memory=sealed_memory,
-            actions=Run.actions + int(is_action),
-            attempts=0,
-            failing_since=None,
-            error=None,
-            error_block=None,
-        )
-        .execution_options(synchronize_session=False)
+@dataclass(frozen=True)
+class Progress:
+    """What finished steps come to: how many, how many of them were calls, what the run remembers now."""
+
+    steps: int
+    actions: int
+    sealed_memory: bytes | None
+
+
+def advance(
+    session: Session, run: Run, progress: int, made: Progress, now: datetime, end: RunState | None = None
+) -> bool:
+    """Keep what finished steps gave, and end the run in the state `end`, if it is over.
+
+    False when the run was stopped, or somebody else finished the step.
+    """
+    is_kept = _changes_one(
+        session,
+        _ADVANCE,
+        {
+            "run_id": run.id,
+            "this_leg": run.leg,
+            "at_progress": progress,
+            "new_progress": progress + made.steps,
+            "new_memory": made.sealed_memory,
+            "new_actions": made.actions,
+            "new_state": end or RunState.running,
+            "ended": now if end else None,
+        },
     )
-    return changed.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+    if is_kept and end is not None:
+        _count(session, run, now, actions=run.actions + made.actions)
+        _wake_next(session, run)
+    return is_kept
 
 
 def _hold(session: Session, run: Run, progress: int) -> Run | None:
     """The run for writing, if it still stands at this step."""
-    touched = session.execute(
-        sa.update(Run)
-        .where(Run.id == run.id, Run.leg == run.leg, Run.progress == progress, Run.state == RunState.running)
-        .values(next_at=None)
-        .execution_options(synchronize_session=False)
-    )
-    if touched.rowcount != 1:  # type: ignore[attr-defined]
+    place = {"run_id": run.id, "this_leg": run.leg, "at_progress": progress}
+    if not _changes_one(session, _TOUCH, place):
         return None
     return session.get_one(Run, run.id, populate_existing=True)
-
-
-def finish(session: Session, run: Run, progress: int, state: RunState, now: datetime) -> None:
-    """End a run that has gone through so many steps, and let the next one begin; not one that was stopped."""
-    current = _hold(session, run, progress)
-    if current is not None:
-        _end(session, current, state, now)
 
 
 def _end(session: Session, run: Run, state: RunState, now: datetime) -> None:
     run.state, run.ended_at, run.next_at, run.sealed_memory = state, now, None, None
     run.is_parked = False
     session.flush()
-    _count(session, run, now)
+    _count(session, run, now, actions=run.actions, is_error=state is RunState.failed)
     _wake_next(session, run)
 
 
-def _count(session: Session, run: Run, now: datetime) -> None:
-    day, is_error = now.date(), int(run.state is RunState.failed)
-    place = {"workflow_id": run.workflow_id, "environment": run.environment, "day": day}
-    insert_new(session, WorkflowDay, {"id": new_id(), **place, "runs": 0, "errors": 0, "actions": 0})
-    session.execute(
-        sa.update(WorkflowDay)
-        .filter_by(**place)
-        .values(
-            runs=WorkflowDay.runs + 1,
-            errors=WorkflowDay.errors + is_error,
-            actions=WorkflowDay.actions + run.actions,
-        )
-        .execution_options(synchronize_session=False)
-    )
+def _count(session: Session, run: Run, now: datetime, *, actions: int, is_error: bool = False) -> None:
+    """Count a run that has ended."""
+    place = {"of_workflow": run.workflow_id, "of_environment": run.environment, "of_day": now.date()}
+    added = {"new_errors": int(is_error), "new_actions": actions}
+    if not _changes_one(session, _COUNT, {**place, **added}):
+        row = {"workflow_id": run.workflow_id, "environment": run.environment, "day": now.date()}
+        insert_new(session, WorkflowDay, {"id": new_id(), **row, "runs": 0, "errors": 0, "actions": 0})
+        _changes_one(session, _COUNT, {**place, **added})
 
 
 def fail(
@@ -502,7 +544,7 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
         run.state, run.ended_at, run.next_at, run.is_parked = RunState.cancelled, now, None, False
         run.sealed_memory = None
         run.error = run.error or "The workflow was stopped."
-        _count(session, run, now)
+        _count(session, run, now, actions=run.actions)
     session.flush()
     return begun
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from portal.background import continuous
 from portal.catalogue import App
-from portal.catalogue.triggers import Poll
+from portal.catalogue.triggers import Cursor, Poll
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import open_values
@@ -211,12 +211,14 @@ def _poll(asked: _Asked) -> None:
     walk, cursor = asked.walk, asked.poll.cursor
     try:
         for left in reversed(range(MOST_PAGES)):
-            bound = walk.bound(cursor) or write(asked.begun_at - timedelta(hours=1), cursor)
+            bound = walk.bound(cursor) or _first_bound(asked, cursor)
             page = ask(outbound, asked.app, asked.poll, asked.credential, bound, walk.page, now())
-            if walk.start is None:
+            if walk.start is None and cursor.kind == "time":
                 walk.start = _start_of(asked, page)
-            fresh = _from_start(page, walk.start, asked.poll)
+            fresh = _from_start(page, walk.start, cursor)
             goes_on = walk.take(page, cursor)
+            if walk.start is None and not goes_on:
+                walk.start = walk.since or bound
             if not _keep(asked, walk, fresh, is_last=not (goes_on and left), is_due=goes_on) or not goes_on:
                 return
     except CursorLost:
@@ -235,11 +237,19 @@ def _start_of(asked: _Asked, page: Page) -> str:
     return write(asked.begun_at.replace(microsecond=0) + skew, asked.poll.cursor)
 
 
-def _from_start(page: Page, start: str, poll: Poll) -> list[Item]:
+def _first_bound(asked: _Asked, cursor: Cursor) -> str:
+    return "0" if cursor.kind == "number" else write(asked.begun_at - timedelta(hours=1), cursor)
+
+
+def _from_start(page: Page, start: str | None, cursor: Cursor) -> list[Item]:
+    """The items that count: by time from the start on, by number behind what was there at the first walk."""
+    if start is None:
+        return []
     return [
         Item(item, key)
         for key, value, item in page.items
-        if value is None or poll.cursor.kind == "number" or not is_before(value, start, poll.cursor)
+        if value is None
+        or (is_before(start, value, cursor) if cursor.kind == "number" else not is_before(value, start, cursor))
     ]
 
 

@@ -23,7 +23,7 @@ from portal.workflows.definition import Trigger, read_definition
 from portal.workflows.models import ChildWorkflow
 from portal.workflows.rules import upgrade_child as bring_to_newest
 
-HOOKS = Queue("hooks", at_once=8, per_partition=1)
+HOOKS = Queue("hooks", at_once=8, per_partition=1, polling=0.5)
 
 
 def trigger_of(child: ChildWorkflow) -> Trigger:
