@@ -222,6 +222,9 @@ def _poll(asked: _Asked) -> None:
             if not _keep(asked, walk, fresh, is_last=not (goes_on and left), is_due=goes_on) or not goes_on:
                 return
     except CursorLost:
+        if walk.since is None and walk.walk_from is None:  # asking again from the beginning gave the same
+            _note_failure(asked, NotAsked(f"{asked.app.title} doesn’t know the moment that it was asked for."))
+            return
         walk.since = walk.walk_from = None
         walk.page = 1
         _keep(asked, walk, [], is_last=True, is_due=True)
