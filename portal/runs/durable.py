@@ -46,7 +46,7 @@ from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
 from portal.workflows.blocks import Block, blocks_of
 from portal.workflows.definition import LARGEST_MEMORY, read_definition
-from portal.workflows.models import ChildWorkflow, Workflow
+from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
 from portal.workflows.sizes import bytes_of
 
 log = structlog.get_logger(__name__)
@@ -136,14 +136,25 @@ def _take_hold(run_id: str, leg: int) -> _Held | None:
         if not rules.claim_leg(session, run_id, leg, now()):
             return None
         found = session.execute(_WHOLE, {"run_id": run_id, "this_leg": leg}).one_or_none()
-        return None if found is None else _hold(session, *found)
+        if found is None:
+            return None
+        run, child, integration, version = found
+        if version.id == child.version_id:
+            return _hold(session, run, child, integration, child.definition)
+        if run.progress:  # what has begun is finished as it began
+            return _hold(session, run, child, integration, version.definition)
+        run.version = session.get_one(WorkflowVersion, child.version_id).number
+        return _hold(session, run, child, integration, child.definition)
 
 
 _WHOLE = (
-    sa.select(Run, ChildWorkflow, Integration)
+    sa.select(Run, ChildWorkflow, Integration, WorkflowVersion)
     .join(ChildWorkflow, Run.child_id == ChildWorkflow.id)
     .join(Workflow, Run.workflow_id == Workflow.id)
     .join(Integration, Workflow.integration_id == Integration.id)
+    .join(
+        WorkflowVersion, sa.and_(WorkflowVersion.workflow_id == Run.workflow_id, WorkflowVersion.number == Run.version)
+    )
     .where(Run.id == sa.bindparam("run_id"), Run.leg == sa.bindparam("this_leg"), Run.state == RunState.running)
 )
 _CREDENTIALS = (
@@ -153,7 +164,7 @@ _CREDENTIALS = (
 )
 
 
-def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integration) -> _Held:
+def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integration, written: dict[str, Any]) -> _Held:
     keys: KeyRing = current_app.extensions["keys"]
     catalogue = current_app.extensions["catalogue"]
     chosen = session.scalars(_CREDENTIALS, {"installation": child.installation_id}).all()
@@ -172,7 +183,7 @@ def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integra
         for one in child.output_override or ()
         if isinstance(one, dict)
     }
-    blocks = {block.place: block for block in blocks_of(run.workflow_id, child.definition, integration.apps)}
+    blocks = {block.place: block for block in blocks_of(run.workflow_id, written, integration.apps)}
     item = overrides.get(blocks[()].id, rules.item_of(keys, run))
     masker = Masker(personal={key for app in apps.values() for key in app.personal}, secrets=secrets)
     masker.learn([item, memory.steps, [loop.items for loop in memory.loops]])
@@ -185,7 +196,7 @@ def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integra
             item=item,
             fields=child.values,
             ingest=settings_of(session).demo_ingest_url,
-            definition=read_definition(child.definition),
+            definition=read_definition(written),
             blocks=blocks,
             overrides=overrides,
             apps=apps,

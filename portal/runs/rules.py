@@ -30,6 +30,7 @@ RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 # The wait before each further attempt at a step; after these it is the last one each time.
 WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
 GIVEN_UP_AFTER = timedelta(days=1)
+DROPPED_AT_ONCE = 500
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
 
 RUN_FAILED, CREDENTIAL_BROKEN = "run.failed", "credential.broken"
@@ -186,8 +187,11 @@ def find_run(session: Session, run_id: str) -> Run:
 
 
 def rerun(session: Session, run: Run, now: datetime) -> Run:
-    """Start a new run of the same child with the same item. Raises `NotRunning`, `UnknownRun` (the item is gone)."""
-    child = session.get_one(ChildWorkflow, run.child_id)
+    """Start a new run with the same item, of the child that the user has now.
+
+    Raises `NotRunning`, `UnknownRun` (the item is gone).
+    """
+    child = _standing(session, session.get_one(ChildWorkflow, run.child_id))
     _require_active(child)
     if run.sealed_item is None:
         raise UnknownRun(run.id)
@@ -195,6 +199,18 @@ def rerun(session: Session, run: Run, now: datetime) -> Run:
     made.rerun_of = run.id
     session.flush()
     return made
+
+
+def _standing(session: Session, child: ChildWorkflow) -> ChildWorkflow:
+    """The child, or the one that has taken its place."""
+    if child.removed_at is None:
+        return child
+    follower = sa.select(ChildWorkflow).where(
+        ChildWorkflow.user_id == child.user_id,
+        ChildWorkflow.workflow_id == child.workflow_id,
+        ChildWorkflow.removed_at.is_(None),
+    )
+    return session.scalar(follower.order_by(ChildWorkflow.created_at.desc()).limit(1)) or child
 
 
 def item_of(keys: KeyRing, run: Run) -> Any:
@@ -549,8 +565,8 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
     return begun
 
 
-def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflow) -> None:
-    """Let a child do the runs that an earlier one, whose place it takes, didn't come to; half-done ones begin anew."""
+def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflow, now: datetime) -> None:
+    """Let a child do the runs that an earlier one, whose place it takes, didn't end; each goes on where it stood."""
     left = session.scalars(
         sa.select(Run)
         .where(Run.child_id == earlier.id, Run.state.in_(UNFINISHED))
@@ -559,28 +575,31 @@ def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflo
         .execution_options(populate_existing=True)
     ).all()
     for run in left:
-        run.child_id, run.version = child.id, child.version.number
-        run.state, run.is_parked, run.leg, run.next_at = RunState.queued, False, run.leg + 1, None
-        if child.version_id != earlier.version_id:
-            run.progress, run.sealed_memory = 0, None
+        rest = (run.next_at - now).total_seconds() if run.state is RunState.waiting and run.next_at else 0
+        run.child_id, run.is_parked, run.leg = child.id, False, run.leg + 1
+        if rest <= 0:
+            run.state, run.next_at = RunState.queued, None
         session.flush()
-        _enqueue_leg(session, run)
+        _enqueue_leg(session, run, delay=max(rest, 0))
 
 
 def take_up_dropped(session: Session, before: datetime, ended: Callable[[Sequence[str]], set[str]]) -> int:
     """Enqueue again what began before this moment and has no leg any more; `ended` tells which legs are over."""
-    runs = session.scalars(
-        sa.select(Run)
-        .where(Run.state.in_((RunState.queued, RunState.running)), ~Run.is_parked, Run.created_at < before)
-        .limit(1000)
-    ).all()
-    legs = {leg_name(run.number, run.id, run.leg): run for run in runs}
-    dropped = [legs[name] for name in ended(list(legs))] if legs else []
-    for run in dropped:
-        run.state, run.leg = RunState.queued, run.leg + 1
-        session.flush()
-        _enqueue_leg(session, run)
-    return len(dropped)
+    other = aliased(Run)
+    earlier = sa.exists().where(other.child_id == Run.child_id, other.state.in_(BLOCKING), other.number < Run.number)
+    is_due = sa.or_(
+        sa.and_(Run.state.in_((RunState.queued, RunState.running)), Run.created_at < before),
+        sa.and_(Run.state.in_((RunState.retrying, RunState.waiting)), Run.next_at < before),
+    )
+    found = sa.select(Run).where(is_due, sa.or_(~Run.is_parked, ~earlier)).order_by(Run.id).limit(DROPPED_AT_ONCE)
+    count, last = 0, ""
+    while runs := session.scalars(found.where(Run.id > last)).all():
+        last = runs[-1].id
+        legs = {leg_name(run.number, run.id, run.leg): run for run in runs}
+        for name in sorted(ended(list(legs))):
+            _go_on(session, legs[name])
+            count += 1
+    return count
 
 
 def reseal_runs(session: Session, keys: KeyRing) -> int:
