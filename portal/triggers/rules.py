@@ -105,11 +105,23 @@ def set_schedule(watch: Watch, trigger: Trigger, after: datetime) -> None:
 
 
 def next_moment(trigger: Trigger, after: datetime) -> datetime:
-    """The next moment of a schedule, in its own time zone: `0 9 * * *` stays nine o'clock when clocks change."""
+    """The next moment of a schedule, in its own time zone: `0 9 * * *` stays nine o'clock when clocks change.
+
+    Of an hour that comes twice, the first counts, unless the schedule is for every hour.
+    """
     assert trigger.schedule is not None
     local = after.astimezone(ZoneInfo(trigger.time_zone))
-    moment: datetime = croniter(trigger.schedule, local).get_next(datetime)
+    moments = croniter(trigger.schedule, local)
+    moment: datetime = moments.get_next(datetime)
+    if "*" not in trigger.schedule.split()[1]:
+        while _comes_again(moment):
+            moment = moments.get_next(datetime)
     return moment.astimezone(after.tzinfo)
+
+
+def _comes_again(local: datetime) -> bool:
+    """Whether clocks have shown this time before, on the same day."""
+    return local.fold == 1 and local.utcoffset() != local.replace(fold=0).utcoffset()
 
 
 def _watch_on(session: Session, child: ChildWorkflow, now: datetime, *, is_other_time: bool = False) -> None:
