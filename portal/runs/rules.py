@@ -235,7 +235,8 @@ def _claim() -> sa.Update:
         sa.update(Run)
         .where(*_THIS_LEG, Run.state.in_(UNFINISHED), ~earlier)
         .values(
-            state=sa.case((is_paused, RunState.paused), else_=RunState.running),
+            # Cast, because PostgreSQL takes the outcome of a CASE for text.
+            state=sa.cast(sa.case((is_paused, RunState.paused), else_=RunState.running), Run.state.type),
             started_at=sa.func.coalesce(Run.started_at, sa.bindparam("moment", type_=Run.started_at.type)),
             next_at=None,
             is_parked=False,
