@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import measures
 from benchmarks.api import api
+from benchmarks.dashboard import dashboard
 from benchmarks.runs import runs
 from benchmarks.stage import HERE
 
@@ -18,7 +19,9 @@ def main() -> None:
         lines = ["| what | measured | wanted | |", "| --- | --- | --- | --- |"]
         print("\n".join(lines), flush=True)
         chosen = [
-            measure for measure in [*measures.ALL, api, runs] if not sys.argv[1:] or measure.__name__ in sys.argv[1:]
+            measure
+            for measure in [*measures.ALL, api, dashboard, runs]
+            if not sys.argv[1:] or measure.__name__ in sys.argv[1:]
         ]
         for measure in chosen:
             for row in measure(Path(folder)):

@@ -25,10 +25,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.db import Database
     from portal.hooks.pages import hooks
     from portal.http import Outbound, PrivateNetwork
-    from portal.install import modal  # noqa: F401 - adds its pages to the blueprint
+    from portal.install import logo, modal  # noqa: F401 - add their pages to the blueprint
     from portal.install.first_view import FirstViews
     from portal.install.pages import install
+    from portal.install.preview import render_preview, render_with_settings
     from portal.keys.ring import KeyRing
+    from portal.operators.oidc import Provider
+    from portal.preferences.current import Current
     from portal.runs.executing import Executor
     from portal.security.pages import security
     from portal.settings import read_settings
@@ -61,10 +64,17 @@ def create_app(settings: Settings | None = None) -> Flask:
         ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
     )
     app.extensions["executor"] = Executor(app.extensions["outbound"], keys)
-    app.extensions["database"] = Database(settings, keys=keys, catalogue=app.extensions["catalogue"])
+    app.extensions["oidc"] = Provider(settings, app.extensions["outbound"]) if settings.oidc_issuer else None
+    database = Database(settings, keys=keys, catalogue=app.extensions["catalogue"])
+    app.extensions["database"] = database
+    current = app.extensions["settings"] = Current(database.engine, settings)
+    database.settings = current.settings
     app.extensions["limiter"] = Limiter(settings.api_rate)
+    # Shown by the dashboard, which knows no other face.
+    app.extensions["install_preview"] = render_preview
+    app.extensions["settings_preview"] = render_with_settings
     commands.init_commands(app)
-    web.init_web(app, settings)
+    web.init_web(app, current.settings)
     operations.init_operations(app, settings)
     app.register_blueprint(install)
     app.register_blueprint(security)
@@ -73,6 +83,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     # From the inside out: addresses as clients write them, ready pages, headers for all that we answer, static files.
     init_api(app, settings)
     app.wsgi_app = FirstViews(app)  # type: ignore[method-assign]
-    app.wsgi_app = SecureHeaders(app.wsgi_app, settings)  # type: ignore[method-assign]
+    app.wsgi_app = SecureHeaders(app.wsgi_app, settings.base_url, current.settings)  # type: ignore[method-assign]
     assets.init_assets(app, settings)
     return app

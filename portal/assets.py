@@ -1,7 +1,8 @@
 """Static files: our CSS and script joined with htmx, hashed, compressed with brotli, served by WhiteNoise.
 
 They are made in the data folder at the start of the app, from the sources in `static/` and the `django-htmx` wheel
-(which is installed for its copy of htmx alone), and only when one of these or the accent colour has changed.
+(which is installed for its copy of htmx alone), and only when one of these has changed. The accent colour can change
+while the portal runs, so it stands in the page (`portal.colour.accent_css`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,11 @@ import brotli
 from flask import Flask
 from whitenoise import WhiteNoise
 
-from portal.colour import contrast, readable
 from portal.settings import MissingSetting, Settings
 
 EMBEDDING = ("embed.js", "embed.d.ts")  # for vendors' own pages
 SOURCES = Path(__file__).parent.parent / "static"
 _HASHED = re.compile(r"\.[0-9a-f]{12}\.(css|js)$")
-# The backgrounds that the accent is read on: --paper, --ground and --good-ground in portal.css.
-_LIGHT = ("#ffffff", "#f3f4f7", "#e7f5ed")
-_DARK = ("#16181d", "#0d0f12", "#12281d")
 
 
 def _htmx() -> bytes:
@@ -32,19 +29,6 @@ def _htmx() -> bytes:
     if spec is None or not spec.submodule_search_locations:
         raise MissingSetting("htmx is missing: run `make setup`, or `pip install --no-deps django-htmx`.")
     return (Path(spec.submodule_search_locations[0]) / "static/django_htmx/htmx-4.min.js").read_bytes()
-
-
-def accent_css(accent: str) -> str:
-    """The vendor's accent as custom properties, shaded until it can be read in light and in dark."""
-    light, dark = readable(accent, _LIGHT), readable(accent, _DARK)
-
-    def on(colour: str) -> str:
-        return max(("#ffffff", "#000000"), key=lambda text: contrast(colour, text))
-
-    return (
-        f":root{{--accent:{light};--on-accent:{on(light)}}}"
-        f"@media (prefers-color-scheme:dark){{:root{{--accent:{dark};--on-accent:{on(dark)}}}}}\n"
-    )
 
 
 def _squeeze(css: str) -> str:
@@ -78,7 +62,7 @@ def init_assets(app: Flask, settings: Settings) -> None:
     """Build what is missing, and serve it below /static/ (and the vendor's own files below /branding/)."""
     folder, branding = settings.instance / "assets", settings.instance / "branding"
     folder.mkdir(parents=True, exist_ok=True)
-    css = _squeeze((SOURCES / "portal.css").read_text("utf-8") + accent_css(settings.accent)).encode()
+    css = _squeeze((SOURCES / "portal.css").read_text("utf-8")).encode()
     script = _htmx() + b"\n" + (SOURCES / "portal.js").read_bytes()
     names = {"css": _write(folder, "portal", "css", css), "js": _write(folder, "portal", "js", script)}
     # The dashboard gets all of it in one file of each kind, so that a page needs three requests.

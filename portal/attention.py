@@ -6,21 +6,26 @@ The session decides whose environment is looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased, joinedload
+from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
 from portal.credentials.models import InstallationCredential
+from portal.db import settings_of
+from portal.events.kinds import TEST
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
 from portal.installations.models import Installation
-from portal.links.models import FailedTry, Link, LinkOrigin
+from portal.integrations.models import Integration
+from portal.links.finding import select_links
+from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.users.models import User
 
 SOON = timedelta(days=1)
-STALLED_AFTER = timedelta(minutes=30)
 LOOK_BACK = timedelta(days=7)
 MOST = 10  # of each kind; the lists have all of them
+LOOKED_AT = 200  # rows that a question may look at one by one
+MOST_COUNTED, MOST_A_DAY = 10_000, 1_000  # as far as is counted
 
 
 @dataclass(frozen=True)
@@ -50,36 +55,27 @@ class Attention:
 def what_needs_attention(session: Session, now: datetime) -> Attention:
     """Who asks for a new link, which links end soon unopened, which installs stalled, which webhooks fail.
 
-    Also installations whose credential is gone. The newest of each kind, `MOST` at the most.
+    Also installations that lack a credential. `MOST` of each kind at the most, and no question reads a whole table.
     """
-    usable = sa.and_(
-        Link.origin == LinkOrigin.link,
-        Link.finished_at.is_(None),
-        Link.revoked_at.is_(None),
-        Link.expires_at > now,
-    )
-    whole = (joinedload(Link.user), joinedload(Link.integration))
+    soonest = Link.expires_at
     expiring = session.scalars(
-        sa.select(Link)
-        .where(usable, Link.opened_at.is_(None), Link.expires_at < now + SOON)
-        .options(*whole)
-        .order_by(Link.expires_at)
-        .limit(MOST)
-    ).all()
-    opened = session.scalars(
-        sa.select(Link)
-        .where(usable, Link.opened_at < now - STALLED_AFTER)
-        .options(*whole)
-        .order_by(Link.opened_at.desc())
-        .limit(MOST)
+        select_links(now, state=LinkState.created).where(soonest < now + SOON).order_by(soonest).limit(MOST)
     ).all()
     return Attention(
-        _asked(session, now),
-        list(expiring),
-        [Stalled(link, last_failure(session, link.id)) for link in opened],
-        _failing(session, now),
-        _broken(session),
+        _asked(session, now), list(expiring), _stalled(session, now), _failing(session, now), _broken(session)
     )
+
+
+def _stalled(session: Session, now: datetime) -> list[Stalled]:
+    """The opened links that nobody has touched for a while, those that end first before the others."""
+    left = Link.opened_at < now - timedelta(minutes=settings_of(session).abandoned_after)
+    found = [
+        link
+        for state in (LinkState.opened, LinkState.verified)
+        for link in session.scalars(select_links(now, state=state).where(left).order_by(Link.expires_at).limit(MOST))
+    ]
+    found.sort(key=lambda link: link.expires_at)
+    return [Stalled(link, last_failure(session, link.id)) for link in found[:MOST]]
 
 
 def _asked(session: Session, now: datetime) -> list[Link]:
@@ -94,7 +90,7 @@ def _asked(session: Session, now: datetime) -> list[Link]:
     return list(
         session.scalars(
             sa.select(Link)
-            .where(Link.requested_at > now - LOOK_BACK, ~answered)
+            .where(Link.requested_at.is_not(None), Link.requested_at > now - LOOK_BACK, ~answered)
             .options(joinedload(Link.user), joinedload(Link.integration))
             .order_by(Link.requested_at.desc())
             .limit(MOST)
@@ -110,31 +106,74 @@ def last_failure(session: Session, link_id: str) -> FailedTry | None:
 
 
 def _failing(session: Session, now: datetime) -> list[Delivery]:
-    has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
-    return list(
-        session.scalars(
-            sa.select(Delivery)
-            .join(Event)
-            .where(
-                Event.created_at > now - LOOK_BACK,
-                sa.or_(
-                    Delivery.state == DeliveryState.given_up,
-                    sa.and_(Delivery.state == DeliveryState.pending, has_failed),
-                ),
-            )
-            .options(joinedload(Delivery.event))
-            .order_by(Event.created_at.desc())
-            .limit(MOST)
-        )
+    """Deliveries that were given up lately, newest first, then those that wait for another attempt, oldest first."""
+    lately = Delivery.created_at > now - LOOK_BACK
+    given_up = session.scalars(
+        _deliveries(DeliveryState.given_up).where(lately).order_by(Delivery.created_at.desc()).limit(MOST)
+    ).all()
+    waiting = session.scalars(
+        _deliveries(DeliveryState.pending).where(lately).order_by(Delivery.created_at).limit(LOOKED_AT)
+    ).all()
+    ids = [delivery.id for delivery in waiting]
+    tried = set(session.scalars(sa.select(DeliveryAttempt.delivery_id).where(DeliveryAttempt.delivery_id.in_(ids))))
+    return [*given_up, *(delivery for delivery in waiting if delivery.id in tried)][:MOST]
+
+
+def _deliveries(state: DeliveryState) -> sa.Select[Delivery]:
+    whole = (contains_eager(Delivery.event), joinedload(Delivery.endpoint))
+    return sa.select(Delivery).join(Event).where(Delivery.state == state, Event.type != TEST).options(*whole)
+
+
+def count_failing(session: Session, now: datetime) -> dict[str, int]:
+    """How many deliveries fail, by the id of their endpoint: of real events, and not when they arrived later."""
+    newer = aliased(Delivery)
+    followed = sa.exists().where(
+        newer.event_id == Delivery.event_id,
+        newer.endpoint_id == Delivery.endpoint_id,
+        newer.created_at > Delivery.created_at,
     )
+    has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
+    counts: dict[str, int] = {}
+    for failing in (
+        Delivery.state == DeliveryState.given_up,
+        sa.and_(Delivery.state == DeliveryState.pending, has_failed),
+    ):
+        counted = session.execute(
+            sa.select(Delivery.endpoint_id, sa.func.count())
+            .join(Event)
+            .where(failing, Delivery.created_at > now - LOOK_BACK, Delivery.endpoint_id.is_not(None))
+            .where(Event.type != TEST, ~followed)
+            .group_by(Delivery.endpoint_id)
+        )
+        for endpoint, number in counted:
+            counts[str(endpoint)] = counts.get(str(endpoint), 0) + number
+    return counts
 
 
 def _broken(session: Session) -> list[Installation]:
-    has_credential = sa.exists().where(InstallationCredential.installation_id == Installation.id)
+    """Installations that lack the credential of an app. Whoever deletes one stops what runs with it.
+
+    So they are looked for among what is stopped, the newest of it.
+    """
+    stopped = (
+        sa.select(Installation.id)
+        .where(Installation.removed_at.is_(None), Installation.is_enabled == sa.false())
+        .order_by(Installation.installed_at.desc())
+        .limit(LOOKED_AT)
+        .subquery()
+    )
+    # Both databases keep the list of apps as the text of a JSON array.
+    has = sa.select(sa.func.count()).where(
+        InstallationCredential.installation_id == Installation.id,
+        sa.cast(Integration.apps, sa.Text).contains('"' + InstallationCredential.app + '"'),
+    )
     return list(
         session.scalars(
             sa.select(Installation)
-            .where(Installation.removed_at.is_(None), ~has_credential)
+            .join(stopped, stopped.c.id == Installation.id)
+            .join(Integration)
+            .where(has.scalar_subquery() < sa.func.json_array_length(Integration.apps))
+            .options(joinedload(Installation.user), joinedload(Installation.integration))
             .order_by(Installation.installed_at.desc())
             .limit(MOST)
         )
@@ -143,7 +182,7 @@ def _broken(session: Session) -> list[Installation]:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is."""
+    """How much there is, `MOST_COUNTED` at the most of each; `MOST_A_DAY` of deliveries, whose events are looked up."""
 
     users: int
     installations: int
@@ -153,38 +192,43 @@ class Counts:
 
 def count_everything(session: Session, now: datetime) -> Counts:
     """Users, installations that stand, links that can be used, deliveries that wait."""
-
-    def count(statement: sa.Select[int]) -> int:
-        return session.scalar(statement) or 0
-
-    number = sa.func.count()
+    open_links = sa.select(Link.id).where(
+        Link.origin == LinkOrigin.link,
+        sa.func.coalesce(Link.finished_at, Link.revoked_at).is_(None),
+        Link.expires_at > now,
+    )
     return Counts(
-        users=count(sa.select(number).select_from(User)),
-        installations=count(sa.select(number).select_from(Installation).where(Installation.removed_at.is_(None))),
-        open_links=count(
-            sa.select(number)
-            .select_from(Link)
-            .where(
-                Link.origin == LinkOrigin.link,
-                Link.finished_at.is_(None),
-                Link.revoked_at.is_(None),
-                Link.expires_at > now,
-            )
-        ),
-        pending_deliveries=count(
-            sa.select(number).select_from(Delivery).join(Event).where(Delivery.state == DeliveryState.pending)
+        users=_count(session, sa.select(User.id)),
+        installations=_count(session, sa.select(Installation.id).where(Installation.removed_at.is_(None))),
+        open_links=_count(session, open_links),
+        pending_deliveries=_count(
+            session, sa.select(Delivery.id).join(Event).where(Delivery.state == DeliveryState.pending), MOST_A_DAY
         ),
     )
 
 
+def _count(session: Session, statement: sa.Select[str], most: int = MOST_COUNTED) -> int:
+    some = statement.limit(most).subquery()
+    return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+
+
 def installations_by_day(session: Session, now: datetime, days: int = 30) -> list[tuple[date, int]]:
-    """How many installations were finished on each of the last days (UTC), the oldest first."""
+    """How many installations were finished on each of the last days (UTC), the oldest first.
+
+    `MOST_A_DAY` at the most of each day, so that a busy month costs no more than that.
+    """
     first = (now - timedelta(days=days - 1)).date()
-    day = sa.func.date(Installation.installed_at)
-    start = datetime(first.year, first.month, first.day, tzinfo=now.tzinfo)
-    counted = session.execute(
-        sa.select(day, sa.func.count()).where(Installation.installed_at >= start).group_by(day)
-    ).all()
-    known = {str(found): number for found, number in counted}
     wanted = [first + timedelta(days=n) for n in range(days)]
-    return [(one, known.get(one.isoformat(), 0)) for one in wanted]
+    counted = session.execute(sa.select(*(_finished_on(day) for day in wanted))).one()
+    return list(zip(wanted, counted, strict=True))
+
+
+def _finished_on(day: date) -> sa.ScalarSelect[int]:
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    some = (
+        sa.select(Installation.id)
+        .where(Installation.installed_at >= start, Installation.installed_at < start + timedelta(days=1))
+        .limit(MOST_A_DAY)
+        .subquery()
+    )
+    return sa.select(sa.func.count()).select_from(some).scalar_subquery()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\Z")
 
@@ -39,3 +41,53 @@ def readable(colour: str, backgrounds: Sequence[str], wanted: float = 4.5) -> st
         if min(contrast(shade, background) for background in backgrounds) >= wanted:
             return shade
     return "#000000" if target == 0 else "#ffffff"
+
+
+# The backgrounds that the accent is read on: --paper, --ground and --good-ground in static/portal.css.
+_LIGHT = ("#ffffff", "#f3f4f7", "#e7f5ed")
+_DARK = ("#16181d", "#0d0f12", "#12281d")
+NEEDED = 4.5  # WCAG 2.2, success criterion 1.4.3
+
+
+@dataclass(frozen=True)
+class Shade:
+    """An accent as a page shows it, light or dark: contrasts are the lowest of all backgrounds that it stands on."""
+
+    look: str
+    given: str
+    given_contrast: float
+    shown: str
+    shown_contrast: float
+    text: str  # on a button of this colour
+    text_contrast: float
+
+    @property
+    def is_as_given(self) -> bool:
+        """Whether the colour could stay as it is."""
+        return self.given == self.shown
+
+
+@lru_cache(maxsize=64)
+def shades(accent: str) -> tuple[Shade, Shade]:
+    """The accent as it is shown in light and in dark."""
+    return _shade("light", accent, _LIGHT), _shade("dark", accent, _DARK)
+
+
+def _shade(look: str, accent: str, backgrounds: Sequence[str]) -> Shade:
+    shown = readable(accent, backgrounds, NEEDED)
+    text = max(("#ffffff", "#000000"), key=lambda colour: contrast(shown, colour))
+
+    def least(colour: str) -> float:
+        return min(contrast(colour, background) for background in backgrounds)
+
+    return Shade(look, accent, least(accent), shown, least(shown), text, contrast(shown, text))
+
+
+@lru_cache(maxsize=64)
+def accent_css(accent: str) -> str:
+    """The accent as custom properties, shaded until it can be read in light and in dark."""
+    light, dark = shades(accent)
+    return (
+        f":root{{--accent:{light.shown};--on-accent:{light.text}}}"
+        f"@media (prefers-color-scheme:dark){{:root{{--accent:{dark.shown};--on-accent:{dark.text}}}}}"
+    )

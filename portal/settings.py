@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -21,6 +22,21 @@ def _require_rate(text: str) -> str:
     return text
 
 
+# A host source of a policy (https://www.w3.org/TR/CSP3/#grammardef-host-source), and the three words that we allow.
+_ORIGIN = re.compile(
+    r"\*|'none'|'self'|(https?://)?(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:([0-9]{1,5}|\*))?/?"
+)
+# What may stand in an address without being taken for its end, or for the end of a header.
+_ADDRESS = re.compile(r"(https?://[^\s\"'<>\\]+|mailto:[^\s\"'<>\\@]+@[^\s\"'<>\\]+)")
+
+
+def _require_visible(text: str) -> str:
+    text = text.strip()
+    if not text or not text.isprintable() or any("\ue000" <= letter <= "\uf8ff" for letter in text):
+        raise ValueError("must be visible characters")
+    return text
+
+
 class MissingSetting(Exception):
     """The portal can't start as it is set up; the text says what to set."""
 
@@ -37,6 +53,9 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; default: SQLite in the data folder.")
     base_url: str = Field("http://127.0.0.1:8000", description="Where people reach the portal; links begin with it.")
     installation_webhook_url: str = Field("", description="Where finished installations are announced.")
+    abandoned_after: int = Field(
+        30, ge=1, description="Minutes without an action until an opened link counts as abandoned."
+    )
     demo_ingest_url: str = Field("", description="Where the demo workflow sends orders.")
     catalogue: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
@@ -51,7 +70,9 @@ class Settings(BaseSettings):
         description="Hosts, host:port or networks (CIDR) on private addresses that apps may live on; `true` for all.",
     )
     ca_bundle: Path | None = Field(None, description="Extra certificate authorities (PEM) that apps' hosts may use.")
-    vendor_name: str = Field("Demo Vendor", description="Who asks: shown at the top of every install page.")
+    vendor_name: Annotated[str, AfterValidator(_require_visible)] = Field(
+        "Demo Vendor", max_length=80, description="Who asks: shown at the top of every install page."
+    )
     vendor_logo: str = Field(
         "", description="Path of a logo below this portal's own origin, such as `/branding/logo.svg`."
     )
@@ -59,7 +80,29 @@ class Settings(BaseSettings):
         "#1f5fbf",
         description="Colour of buttons and links (#rrggbb); darkened or lightened until it can be read.",
     )
-    support_url: str = Field("", description="Where end users find help: https:// or mailto:.")
+    support_url: str = Field("", max_length=500, description="Where end users find help: https:// or mailto:.")
+
+    run_log_days: int = Field(60, ge=1, le=3650, description="Days that the logs of runs are kept.")
+    event_days: int = Field(
+        90, ge=7, le=3650, description="Days that events are kept, with their deliveries, once nothing of them waits."
+    )
+    link_days: int = Field(
+        365, ge=30, le=3650, description="Days that links are kept after they ended without being finished."
+    )
+    audit_days: int = Field(
+        0, ge=0, le=3650, description="Days that the audit log goes back, at least 366; 0 keeps all of it."
+    )
+
+    oidc_issuer: str = Field("", description="Address of an OpenID provider that operators sign in with.")
+    oidc_client_id: str = Field("", description="What the provider calls this portal.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret that the provider gave the portal.")
+    oidc_name: str = Field("single sign-on", max_length=60, description="What operators call the provider.")
+    oidc_domains: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Domains of e-mail addresses that may sign in by it, separated by spaces; empty: all."
+    )
+    oidc_role: Literal["", "admin", "member", "viewer"] = Field(
+        "", description="Role of who comes for the first time; empty: only operators who were invited may come."
+    )
 
     credential_keyset: SecretStr | None = Field(None, description="Tink AEAD keyset (JSON) that seals credentials.")
     link_keys: SecretStr | None = Field(
@@ -78,7 +121,6 @@ class Settings(BaseSettings):
     engine: bool = Field(True, description="Run the background engine in the web process; false with `flask worker`.")
     engine_polling: float = Field(0.05, gt=0, description="Seconds between two looks into the queues.")
     executor_id: str = Field("local", description="Name of this node; it recovers its own unfinished work at start.")
-    run_log_days: int = Field(60, ge=1, le=3650, description="Days that logs of runs are kept.")
     log_json: bool | None = Field(None, description="JSON logs; default: only in production.")
     access_log: bool = Field(False, description="Log each request: method, path without query, status, time.")
     metrics_token: SecretStr | None = Field(
@@ -96,9 +138,32 @@ class Settings(BaseSettings):
     @classmethod
     def _split_origins(cls, value: object) -> object:
         origins = tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-        if isinstance(origins, tuple) and any(set(origin) & set(";\r\n") for origin in origins):
-            raise ValueError("an origin can't contain a semicolon")
-        return origins
+        if isinstance(origins, tuple):
+            for origin in origins:
+                if not _ORIGIN.fullmatch(origin):
+                    raise ValueError(f"“{origin[:80]}” is no origin such as https://app.example")
+            if "'none'" in origins and len(origins) > 1:
+                raise ValueError("'none' stands alone: nobody may embed, and somebody may, can't both be")
+        return origins or ("'none'",)
+
+    @field_validator("oidc_domains", mode="before")
+    @classmethod
+    def _split_domains(cls, value: object) -> object:
+        return tuple(value.lower().replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("oidc_issuer", mode="after")
+    @classmethod
+    def _provider(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// (or http:// for a trial)")
+        return value
+
+    @field_validator("audit_days", mode="after")
+    @classmethod
+    def _whole_year(cls, value: int) -> int:
+        if 0 < value < 366:
+            raise ValueError("must be 0, or at least 366: no entry goes within a year")
+        return value
 
     @field_validator("base_url", mode="after")
     @classmethod
@@ -115,15 +180,15 @@ class Settings(BaseSettings):
     @field_validator("vendor_logo", mode="after")
     @classmethod
     def _own_origin(cls, value: str) -> str:
-        if value and (not value.startswith("/") or value.startswith("//")):
+        if value and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
             raise ValueError("must be a path on this portal's own origin, such as /branding/logo.svg")
         return value
 
     @field_validator("support_url", mode="after")
     @classmethod
     def _linkable(cls, value: str) -> str:
-        if value and not value.startswith(("https://", "http://", "mailto:")):
-            raise ValueError("must begin with https:// or mailto:")
+        if value and not _ADDRESS.fullmatch(value):
+            raise ValueError("must begin with https:// or mailto:, and have no spaces")
         return value
 
     @model_validator(mode="after")
@@ -132,10 +197,23 @@ class Settings(BaseSettings):
             object.__setattr__(self, "database_url", f"sqlite:///{self.instance / 'portal.sqlite3'}")
         return self
 
+    @model_validator(mode="after")
+    def _whole_provider(self) -> Self:
+        if self.oidc_issuer and not (self.oidc_client_id and self.oidc_client_secret):
+            raise ValueError("PORTAL_OIDC_ISSUER wants PORTAL_OIDC_CLIENT_ID and PORTAL_OIDC_CLIENT_SECRET beside it")
+        if self.oidc_role and not self.oidc_domains:
+            raise ValueError("PORTAL_OIDC_ROLE wants PORTAL_OIDC_DOMAINS beside it: whom to let in without being asked")
+        return self
+
     @property
     def is_production(self) -> bool:
         """Whether real customers meet this portal."""
         return self.env == "production"
+
+
+def say(message: str) -> str:
+    """A defect as it is told: without pydantic's beginning."""
+    return message.removeprefix("Value error, ")
 
 
 def read_settings(**given: object) -> Settings:
@@ -144,7 +222,7 @@ def read_settings(**given: object) -> Settings:
         settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [
-            f"PORTAL_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            f"PORTAL_{'_'.join(str(part) for part in e['loc']).upper()}: {say(e['msg'])}" if e["loc"] else say(e["msg"])
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise MissingSetting("Please mend these settings:\n" + "\n".join(lines)) from None

@@ -9,7 +9,9 @@ import portal.installations.models
 import portal.integrations.models
 import portal.links.models
 import portal.operators.models
+import portal.preferences.models
 import portal.runs.models
+import portal.tasks.models
 import portal.triggers.models
 import portal.users.models
 import portal.workflows.models  # noqa: F401 - importing is what registers the tables

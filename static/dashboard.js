@@ -14,6 +14,7 @@
       try {
         const body = new URLSearchParams({ csrf: form.elements.csrf?.value ?? "" });
         const answer = await fetch(form.dataset.options, { method: "POST", body });
+        if (answer.headers.get("X-Prove-At")) return location.assign(answer.headers.get("X-Prove-At"));
         if (!answer.ok) throw new Error((await answer.text()).match(/role="alert"><p>([^<]+)/)?.[1] ?? "The portal didn’t answer.");
         const options = await answer.json();
         const isNew = form.dataset.passkey === "create";
@@ -29,13 +30,46 @@
     });
   }
 
-  // Take a user that the search found.
-  document.addEventListener("click", (event) => {
-    const pick = event.target instanceof Element ? event.target.closest("[data-pick]") : null;
-    if (!pick) return;
-    const input = document.getElementById(pick.dataset.pick);
-    input.value = pick.dataset.value;
-    pick.closest("[role=status]").replaceChildren();
-    input.focus();
+  // Users that are found while a name is typed: walked through with the arrows, taken with Enter or a click.
+  const box = document.querySelector("[role=combobox]");
+  if (!box) return;
+  const found = document.getElementById("found");
+  const options = () => [...found.querySelectorAll("[role=option]")];
+  const walk = (option) => {
+    for (const one of options()) one.setAttribute("aria-selected", String(one === option));
+    if (option) box.setAttribute("aria-activedescendant", option.id);
+    else box.removeAttribute("aria-activedescendant");
+    option?.scrollIntoView({ block: "nearest" });
+  };
+  const close = () => {
+    found.replaceChildren();
+    box.setAttribute("aria-expanded", "false");
+    walk(null);
+  };
+  const take = (option) => {
+    box.value = option.dataset.value;
+    close();
+    box.focus();
+  };
+  document.addEventListener("htmx:after:swap", () => {
+    walk(null);
+    box.setAttribute("aria-expanded", String(options().length > 0));
+    const said = found.querySelector("[data-said]");
+    document.getElementById("found-said").textContent = said?.dataset.said || said?.textContent || "";
+  });
+  found.addEventListener("click", (event) => {
+    const option = event.target.closest("[role=option]");
+    if (option) take(option);
+  });
+  box.addEventListener("keydown", (event) => {
+    const all = options();
+    if (!all.length) return;
+    const at = all.findIndex((one) => one.getAttribute("aria-selected") === "true");
+    const to = { ArrowDown: (at + 1) % all.length, ArrowUp: at > 0 ? at - 1 : all.length - 1 }[event.key];
+    if (to !== undefined) walk(all[to]);
+    else if (event.key === "Enter" && at >= 0) take(all[at]);
+    else if (event.key === "Escape") close();
+    else return;
+    event.preventDefault();
   });
 })();

@@ -20,7 +20,9 @@ from portal.clock import now
 from portal.credentials.rules import Tested, keep_tested
 from portal.db import transaction
 from portal.environments import Environment
-from portal.events.models import Event
+from portal.events.endpoints import choose_kinds, find_endpoint
+from portal.events.kinds import KINDS
+from portal.events.models import Event, documented_id
 from portal.installations.rules import finish_installation
 from portal.integrations.declaration import parse_declaration
 from portal.integrations.rules import apply_declaration
@@ -218,7 +220,6 @@ class World:
                 link,
                 drafts,
                 press="press",
-                webhook_url="",
                 now=now(),
                 settings={flow.id: answers or {}},
             )
@@ -305,6 +306,20 @@ class World:
 
 def make_world(instance: Path, shop: Shop, provider: Provider, ingest: Ingest, **settings: Any) -> World:
     """A portal in this data folder, among these servers."""
+    world = make_bare_world(instance, shop, provider, ingest, **settings)
+    with world.app.app_context():
+        take_every_event()
+    return world
+
+
+def take_every_event() -> None:
+    """Let the documented endpoint take events of every kind."""
+    with transaction(Environment.production) as session:
+        choose_kinds(session, find_endpoint(session, documented_id(Environment.production)), list(KINDS))
+
+
+def make_bare_world(instance: Path, shop: Shop, provider: Provider, ingest: Ingest, **settings: Any) -> World:
+    """The same, whose database may have no tables yet."""
     app = create_app(
         read_settings(
             **{
@@ -313,6 +328,7 @@ def make_world(instance: Path, shop: Shop, provider: Provider, ingest: Ingest, *
                 "engine_polling": 0.01,
                 "allow_private_network": f"127.0.0.1:{shop.server_port} 127.0.0.1:{provider.server_port}",
                 "demo_ingest_url": ingest.url,
+                "installation_webhook_url": "http://127.0.0.1:9/webhook",
                 **settings,
             }
         )

@@ -11,6 +11,7 @@ from flask import current_app, g, request
 from sqlalchemy.orm import Session
 
 from portal.api_keys.rules import NOTED_EVERY, note_used, recognise
+from portal.audit.rules import write_down
 from portal.clock import now
 from portal.db import reading, transaction
 from portal.environments import Environment
@@ -47,10 +48,14 @@ class UserMissing(Refusal):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: a backend with its key, or a browser for one user. `name` is for logs and counting."""
+    """Who calls: a backend with its key, or a browser for one user.
+
+    `name` is for logs and counting, `actor` for people who read the audit log.
+    """
 
     environment: Environment
     name: str
+    actor: str
     user_id: str | None = None
 
 
@@ -86,7 +91,7 @@ def _backend(key: str) -> Caller:
     if known.last_used_at is None or known.last_used_at < now() - NOTED_EVERY:
         with transaction() as session:
             note_used(session, known.id, now())
-    return Caller(known.environment, known.prefix)
+    return Caller(known.environment, known.prefix, f"{known.name} ({known.prefix})")
 
 
 def _browser(token: str) -> Caller:
@@ -94,10 +99,10 @@ def _browser(token: str) -> Caller:
     try:
         who = read_user_token(keys.link_keys, token)
         with transaction(who.environment) as session:
-            find_user(session, who.user_id)
+            user = find_user(session, who.user_id)
     except (UserTokenUnknown, UserTokenExpired, UnknownUser):
         raise Unauthorized from None
-    return Caller(who.environment, f"user {who.user_id}", who.user_id)
+    return Caller(who.environment, f"user {who.user_id}", f"user {user.username}", who.user_id)
 
 
 @contextmanager
@@ -106,6 +111,12 @@ def own() -> Iterator[Session]:
     caller: Caller = g.caller
     with transaction(caller.environment) as session:
         yield session
+
+
+def audit(session: Session, action: str, subject: str, **details: str | int | bool | None) -> None:
+    """Write down what the caller does, in the transaction that does it."""
+    caller: Caller = g.caller
+    write_down(session, action, subject, actor=caller.actor, environment=caller.environment, now=now(), **details)
 
 
 def the_user(session: Session, given: str | None) -> User:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from flask import current_app
 from pydantic import ConfigDict, Field, model_validator
 
-from portal.api.access import own, the_user
+from portal.api.access import audit, own, the_user
 from portal.api.apps import the_app
 from portal.api.hooks import resource
 from portal.api.shapes import Body, Moment, Query, Ref, Reply, Success
@@ -200,6 +200,7 @@ def _keep(user_name: str, given: Given) -> CredentialMade:
             link_id=None,
             now=now(),
         )
+        audit(session, "credential.create", f"{app.title} of {user.username}", credential=kept.id)
     return CredentialMade(credential_id=kept.id)
 
 
@@ -219,7 +220,10 @@ def _clean(app: App, given: dict[str, Any]) -> dict[str, str]:
 @credentials.doc(summary="Delete a credential", description="What runs with it is stopped.")
 def delete(user: str, credential: str) -> Success:
     with own() as session:
-        delete_credential(session, find_credential(session, the_user(session, user).id, credential), now())
+        owner = the_user(session, user)
+        found = find_credential(session, owner.id, credential)
+        audit(session, "credential.delete", f"{found.app} of {owner.username}", credential=found.id)
+        delete_credential(session, found, now())
     return Success()
 
 
@@ -256,5 +260,6 @@ def _connection_page(user: str, app: str) -> OAuthUrl:
             origin=LinkOrigin.connection,
             app=the_app(app).name,
         )
+        audit(session, "link.create", f"{app} for {link.user.username}", link=link.id)
         url = link_url(current_app.config["PORTAL_SETTINGS"].base_url, link, token)
     return OAuthUrl(oauth_url=url, data=OAuthData(oauth_url=url))

@@ -6,22 +6,19 @@ import json
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from flask import current_app
 from pydantic import Field
 from sqlalchemy.orm import selectinload
 
-from portal.api.access import own, the_user
+from portal.api.access import audit, own, the_user
 from portal.api.hooks import resource
 from portal.api.shapes import Moment, PageQuery, Ref, Reply, optional
 from portal.clock import now
+from portal.events.kinds import meaning_of
 from portal.events.models import Delivery, DeliveryAttempt, Event
 from portal.events.rules import redeliver
-from portal.installations.models import Installation
 from portal.web.paging import page
 
 events = resource("events", __name__, tag="Events")
-
-_WORDS = {"installation.finished": "A user finished an installation."}
 
 
 class AttemptFacts(Reply):
@@ -70,11 +67,12 @@ class EventListQuery(PageQuery):
 
 
 class Redelivery(Reply):
-    """The new delivery."""
+    """The new delivery, or the first of them; `deliveryIds` are all, one for each endpoint that takes the kind."""
 
     event_id: str
     delivery_id: str
     url: str
+    delivery_ids: list[str]
 
 
 @events.get("/events")
@@ -86,8 +84,7 @@ def index(query_data: EventListQuery) -> EventList:
         statement = sa.select(Event).options(selectinload(Event.deliveries).selectinload(Delivery.attempts))
         if query_data.user_id:
             user = the_user(session, query_data.user_id)
-            theirs = sa.select(Installation.id).where(Installation.user_id == user.id)
-            statement = statement.where(Event.installation_id.in_(theirs))
+            statement = statement.where(Event.user_id == user.id)
         rows, after = page(
             session,
             statement,
@@ -104,7 +101,7 @@ def _tell(event: Event) -> EventFacts:
     return EventFacts(
         event_id=event.id,
         name=event.type,
-        description=_WORDS.get(event.type, event.type),
+        description=meaning_of(event.type),
         created_at=event.created_at,
         installation_id=event.installation_id,
         body=json.loads(event.payload),
@@ -127,9 +124,11 @@ def _tell_attempt(attempt: DeliveryAttempt) -> AttemptFacts:
 
 @events.post("/events/<event>/redeliver")
 @events.output(Redelivery)
-@events.doc(summary="Deliver an event again", responses={409: "No endpoint is set."})
+@events.doc(summary="Deliver an event again", responses={409: "No endpoint takes it."})
 def deliver_again(event: str) -> Redelivery:
-    url = current_app.config["PORTAL_SETTINGS"].installation_webhook_url
     with own() as session:
-        delivery = redeliver(session, event, url, now())
-        return Redelivery(event_id=event, delivery_id=delivery.id, url=delivery.url)
+        started = redeliver(session, event, now())
+        audit(session, "event.redeliver", event)
+        first = started[0]
+        ids = [delivery.id for delivery in started]
+        return Redelivery(event_id=event, delivery_id=first.id, url=first.url, delivery_ids=ids)

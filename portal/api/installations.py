@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Session, selectinload
 
-from portal.api.access import own, the_user
+from portal.api.access import audit, own, the_user
 from portal.api.hooks import resource
 from portal.api.shapes import Body, Message, Moment, PageQuery, Ref, Reply, Success, optional
 from portal.clock import now
@@ -16,11 +16,11 @@ from portal.installations.changing import (
     activate_installation,
     deactivate_installation,
     find_installation,
+    uninstall,
     upgrade_installation,
 )
 from portal.installations.headless import complete_installation, start_installation
 from portal.installations.models import Installation
-from portal.installations.rules import end_installation
 from portal.integrations.rules import find_integration
 from portal.web.paging import page
 from portal.workflows.blocks import blocks_of
@@ -151,6 +151,7 @@ def start(json_data: Start) -> Started:
             workflow_ids=json_data.workflow_ids or [],
             now=now(),
         )
+        audit(session, "installation.start", f"{integration.name} for {link.user.username}", link=link.id)
         asked = [
             AskedOf(
                 workflow_id=parent.id,
@@ -186,9 +187,9 @@ def complete(json_data: Complete) -> Message:
             session,
             json_data.installation_id,
             answers,
-            webhook_url=current_app.config["PORTAL_SETTINGS"].installation_webhook_url,
             now=now(),
         )
+        audit(session, "installation.complete", json_data.installation_id)
     return Message(message="Installation completed successfully")
 
 
@@ -234,7 +235,9 @@ def show(installation: str) -> OneInstallation:
 @installations.doc(summary="Remove an installation", description="Its workflows stop; the user's credentials stay.")
 def delete(installation: str) -> Success:
     with own() as session:
-        end_installation(session, find_installation(session, installation), now())
+        found = find_installation(session, installation)
+        uninstall(session, found, now())
+        audit(session, "installation.remove", found.id, user=found.user_id)
     return Success()
 
 
@@ -245,6 +248,7 @@ def activate(installation: str) -> OneInstallation:
     with own() as session:
         found = find_installation(session, installation)
         activate_installation(session, found, now())
+        audit(session, "installation.activate", found.id, user=found.user_id)
         return _answer(session, found)
 
 
@@ -255,6 +259,7 @@ def deactivate(installation: str) -> OneInstallation:
     with own() as session:
         found = find_installation(session, installation)
         deactivate_installation(session, found, now())
+        audit(session, "installation.deactivate", found.id, user=found.user_id)
         return _answer(session, found)
 
 
@@ -268,4 +273,5 @@ def upgrade(installation: str) -> OneInstallation:
     with own() as session:
         found = find_installation(session, installation)
         upgrade_installation(session, found, now())
+        audit(session, "installation.upgrade", found.id, user=found.user_id)
         return _answer(session, found)

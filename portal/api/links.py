@@ -9,7 +9,7 @@ from flask import current_app
 from pydantic import BeforeValidator, Field
 from sqlalchemy.orm import Session, joinedload
 
-from portal.api.access import own, the_user
+from portal.api.access import audit, own, the_user
 from portal.api.hooks import resource
 from portal.api.shapes import Body, Moment, PageQuery, Query, Ref, Reply, optional
 from portal.clock import now
@@ -155,6 +155,7 @@ def _make(user: str, integration: str, options: LinkQuery | NewLink) -> LinkMade
             prefilled=read_prefilled(current_app.extensions["catalogue"], found, found.apps, given or {}),
             locale=options.locale,
         )
+        audit(session, "link.create", f"{found.name} for {link.user.username}", link=link.id)
         return LinkMade(url=link_url(settings.base_url, link, token), link_id=link.id, expires_at=link.expires_at)
 
 
@@ -230,6 +231,7 @@ def revoke(link: str) -> OneLink:
         found = find_by_id(session, link)
         revoke_link(session, found, now())
         drop_drafts(session, found.id)
+        audit(session, "link.revoke", f"{found.name} for {found.user.username}", link=found.id)
         return OneLink(data=_tell(session, [found])[0])
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from portal.api.access import own, the_user, user_if_named
+from portal.api.access import audit, own, the_user, user_if_named
 from portal.api.hooks import resource
 from portal.api.shapes import Body, Message, Moment, OfUser, Ref, Reply, UserQuery, either, optional
 from portal.clock import now
@@ -254,6 +254,8 @@ def analytics(workflow: str) -> Analytics:
 @runs.doc(summary="Delete a user's logs", description="For compliance; it can’t be undone.")
 def delete_logs(user: str) -> Message:
     with own() as session:
-        user_id = the_user(session, user).id
+        found = the_user(session, user)
+        audit(session, "user.delete_logs", found.username)
+        user_id = found.id
     erase_logs(user_id)
     return Message(message="Success")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import current_app
 from pydantic import Field
 
-from portal.api.access import own, the_user
+from portal.api.access import audit, own, the_user
 from portal.api.hooks import resource
 from portal.api.shapes import Body, Message, PageQuery, Ref, Reply, Success, optional
 from portal.clock import now
@@ -111,6 +111,7 @@ def facts_of(user: User) -> UserFacts:
 def create(json_data: NewUser) -> UserMade:
     with own() as session:
         made = create_user(session, json_data.username, now=now(), full_name=json_data.full_name)
+        audit(session, "user.create", made.username)
     return UserMade(user_id=made.id)
 
 
@@ -125,6 +126,7 @@ def create_batch(json_data: NewUsers) -> UsersMade:
         rejected = create_users(session, given, now())
         if len(rejected) == len(entries):
             raise NoValidUsers
+        audit(session, "user.create", f"{len(entries) - len(rejected)} users at once")
     return UsersMade(message="success", invalid_users=[entries[place] for place in rejected])
 
 
@@ -166,7 +168,9 @@ def show(user: str) -> UserFacts:
 def change(user: str, json_data: ChangedUser) -> UserFacts:
     with own() as session:
         found = the_user(session, user)
+        before = found.username
         update_user(session, found, username=json_data.username, full_name=json_data.full_name)
+        audit(session, "user.change", found.username, was=before)
         return facts_of(found)
 
 
@@ -175,7 +179,9 @@ def change(user: str, json_data: ChangedUser) -> UserFacts:
 @users.doc(summary="Delete a user", description="With links, credentials and installations. Logs stay.")
 def delete(user: str) -> Success:
     with own() as session:
-        delete_user(session, the_user(session, user), now())
+        found = the_user(session, user)
+        delete_user(session, found, now())
+        audit(session, "user.delete", found.username, user=found.id)
     return Success()
 
 
@@ -194,5 +200,7 @@ def token(user: str) -> Token:
 @users.doc(summary="Stop every workflow of a user")
 def deactivate(user: str) -> Message:
     with own() as session:
-        deactivate_all(session, the_user(session, user), now())
+        found = the_user(session, user)
+        deactivate_all(session, found, now())
+        audit(session, "user.deactivate_workflows", found.username)
     return Message(message="Success")

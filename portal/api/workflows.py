@@ -10,7 +10,7 @@ from flask import current_app
 from pydantic import Field, model_validator
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from portal.api.access import open_to_users, own, the_user, user_if_named
+from portal.api.access import audit, open_to_users, own, the_user, user_if_named
 from portal.api.hooks import resource
 from portal.api.shapes import Body, Moment, OfUser, Ref, Reply, UserQuery, either, optional
 from portal.clock import now
@@ -306,7 +306,9 @@ def versions(workflow: str) -> VersionList:
 )
 def activate(json_data: Which) -> Activated:
     with own() as session:
-        activate_workflow(session, _copy(session, json_data), now())
+        child = _copy(session, json_data)
+        activate_workflow(session, child, now())
+        _write_down(session, "activate", child)
     return Activated(activated=True)
 
 
@@ -317,8 +319,14 @@ def activate(json_data: Which) -> Activated:
 @workflows.doc(summary="Stop a user's copy", responses={404: "No such user or workflow."})
 def deactivate(json_data: Which) -> Activated:
     with own() as session:
-        begun = deactivate_workflow(session, _copy(session, json_data), now())
+        child = _copy(session, json_data)
+        begun = deactivate_workflow(session, child, now())
+        _write_down(session, "deactivate", child)
     return Activated(activated=False, stopped_runs=begun or None)
+
+
+def _write_down(session: Session, deed: str, child: ChildWorkflow) -> None:
+    audit(session, f"workflow.{deed}", child.workflow.name, copy=child.id, installation=child.installation_id)
 
 
 def _copy(session: Session, which: Which) -> ChildWorkflow:
@@ -335,7 +343,9 @@ def _copy(session: Session, which: Which) -> ChildWorkflow:
 def upgrade(workflow: str, query_data: OfUser) -> Upgraded:
     with own() as session:
         user = the_user(session, query_data.user_id)
-        upgrade_child(session, find_child(session, user, find_workflow(session, workflow)), now())
+        child = find_child(session, user, find_workflow(session, workflow))
+        upgrade_child(session, child, now())
+        _write_down(session, "upgrade", child)
     return Upgraded()
 
 
@@ -346,7 +356,9 @@ def upgrade(workflow: str, query_data: OfUser) -> Upgraded:
 def delete(workflow: str, query_data: OfUser) -> Deleted:
     with own() as session:
         user = the_user(session, query_data.user_id)
-        remove_workflow(session, find_child(session, user, find_workflow(session, workflow)), now())
+        child = find_child(session, user, find_workflow(session, workflow))
+        remove_workflow(session, child, now())
+        _write_down(session, "remove", child)
     return Deleted()
 
 

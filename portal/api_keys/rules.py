@@ -59,7 +59,7 @@ def create_api_key(session: Session, name: str, *, environment: Environment, now
 
 
 # Built once: it is on the way of every call.
-_RECOGNISE = sa.select(ApiKey.id, ApiKey.environment, ApiKey.prefix, ApiKey.last_used_at).where(
+_RECOGNISE = sa.select(ApiKey.id, ApiKey.environment, ApiKey.prefix, ApiKey.last_used_at, ApiKey.name).where(
     ApiKey.key_hash == sa.bindparam("hash"), ApiKey.revoked_at.is_(None)
 )
 
@@ -72,6 +72,7 @@ class KnownKey:
     environment: Environment
     prefix: str
     last_used_at: datetime | None
+    name: str
 
 
 def recognise(connection: sa.Connection, key: str) -> KnownKey | None:

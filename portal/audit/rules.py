@@ -1,13 +1,30 @@
-"""How a deed is written down."""
+"""How a deed is written down, and how the log is looked through."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.audit.models import AuditEntry
 from portal.environments import Environment
+from portal.refusals import Refusal
+
+AT_ONCE = 1000
+
+
+class BadDay(Refusal):
+    """Not a day that there is."""
+
+    title = "This is no day"
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"“{given[:40]}” is no day: write one such as 2026-11-25.")
 
 
 def write_down(
@@ -23,6 +40,74 @@ def write_down(
     """Add an entry, in the transaction of the deed itself: either both happen or neither."""
     session.add(
         AuditEntry(
-            at=now, actor=actor, environment=environment, action=action, subject=subject[:300], details=dict(details)
+            at=now,
+            actor=actor[:255],
+            environment=environment,
+            action=action,
+            subject=subject[:300],
+            details=dict(details),
         )
     )
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What of the log is wanted; empty is everything. Days are whole ones, in UTC."""
+
+    actor: str = ""
+    action: str = ""
+    since: str = ""
+    until: str = ""
+
+    def select(self) -> sa.Select[AuditEntry]:
+        """The entries, in no order yet. Raises `BadDay`."""
+        statement = sa.select(AuditEntry)
+        if self.actor:
+            statement = statement.where(AuditEntry.actor == self.actor)
+        if self.action:
+            statement = statement.where(AuditEntry.action == self.action)
+        if self.since:
+            statement = statement.where(AuditEntry.at >= _day(self.since))
+        if self.until:
+            statement = statement.where(AuditEntry.at < _day(self.until) + timedelta(days=1))
+        return statement
+
+
+def _day(text: str) -> datetime:
+    try:
+        found = date.fromisoformat(text)
+        return datetime(found.year, found.month, found.day, tzinfo=UTC) + timedelta(0 if found.year < 9999 else -1)
+    except (ValueError, OverflowError):
+        raise BadDay(text) from None
+
+
+def known_actions(session: Session) -> list[str]:
+    """Every action that was ever written down, by its name: the index is stepped through, not read."""
+    first = sa.select(sa.func.min(AuditEntry.action).label("action")).cte("actions", recursive=True)
+    step = sa.select(sa.func.min(AuditEntry.action)).where(AuditEntry.action > first.c.action).scalar_subquery()
+    every = first.union_all(sa.select(step).where(first.c.action.is_not(None)))
+    return [action for action in session.scalars(sa.select(every.c.action)) if action is not None]
+
+
+class Opening(Protocol):
+    """Opens a transaction; the log is read in several, so that a long one holds nothing up."""
+
+    def __call__(self) -> AbstractContextManager[Session]: ...
+
+
+def every_entry(opening: Opening, wanted: Filter) -> Iterator[Sequence[AuditEntry]]:
+    """The entries that are wanted, oldest first, some at a time. Nothing is missed: the log only grows at its end."""
+    place: tuple[Any, ...] | None = None
+    while True:
+        statement = wanted.select().order_by(AuditEntry.at, AuditEntry.id).limit(AT_ONCE)
+        if place is not None:
+            at, row_id = place
+            after = sa.tuple_(sa.literal(at, AuditEntry.at.type), sa.literal(row_id))
+            statement = statement.where(sa.tuple_(AuditEntry.at, AuditEntry.id) > after)
+        with opening() as session:
+            rows = session.scalars(statement).all()
+        if rows:
+            yield rows
+        if len(rows) < AT_ONCE:
+            return
+        place = (rows[-1].at, rows[-1].id)

@@ -1,10 +1,22 @@
 """Background work: a thin wrapper around DBOS Transact, so that rules can enqueue without knowing the engine."""
 
 from portal.background.engine import is_running, launch, migrate, stop
-from portal.background.work import Queue, continuous, durable, ended_work, enqueue, forget_work, hourly, step
+from portal.background.work import (
+    Queue,
+    StepFailed,
+    continuous,
+    durable,
+    ended_work,
+    enqueue,
+    forget_work,
+    hourly,
+    minutely,
+    step,
+)
 
 __all__ = [
     "Queue",
+    "StepFailed",
     "continuous",
     "durable",
     "ended_work",
@@ -14,6 +26,7 @@ __all__ = [
     "is_running",
     "launch",
     "migrate",
+    "minutely",
     "step",
     "stop",
 ]

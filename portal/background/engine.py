@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from portal.background.work import (
     APPLICATION,
     HOURLY,
     LOOPS,
+    MINUTELY,
     QUEUES,
     Queue,
     _running_in,
@@ -37,6 +38,7 @@ KEPT = timedelta(days=7)  # how long the engine's own records of finished work s
 _BATCH = 500
 
 HOUSE = Queue("house", at_once=1, per_partition=1, polling=5.0)
+WATCH = Queue("watch", at_once=1, per_partition=1, polling=5.0)
 
 
 def _config(engine: sa.Engine, settings: Settings | None = None) -> DBOSConfig:
@@ -89,6 +91,7 @@ def launch(app: Flask, settings: Settings) -> None:
             )
         with app.app_context():
             _enqueue_housekeeping(now(), delay=60)
+            _enqueue_watch(now(), delay=1)
         for loop in LOOPS:
             _start_loop(app, loop)
     except BaseException:
@@ -147,12 +150,36 @@ def keep_house(hour: str) -> None:
 
 @step
 def tidy_up() -> None:
-    """Every chore; one that fails doesn't keep the others from being done."""
-    for chore in [*HOURLY, _forget_finished_work]:
+    """Every hourly chore."""
+    _do_each([*HOURLY, _forget_finished_work])
+
+
+def _do_each(chores: Sequence[Callable[[], None]]) -> None:
+    # One that fails doesn't keep the others from being done.
+    for chore in chores:
         try:
             chore()
         except Exception:
             logging.getLogger(__name__).exception("the chore %s failed", chore.__name__)
+
+
+@durable(WATCH)
+def keep_watch(minute: str) -> None:
+    """Look after what is due each minute, then ask for the next one."""
+    look_after()
+    ask_for_next_minute(minute)
+
+
+@step
+def look_after() -> None:
+    """Every chore of the minute."""
+    _do_each(MINUTELY)
+
+
+@step
+def ask_for_next_minute(minute: str) -> None:
+    """Enqueue the next minute's chores, once; after a pause the next one is that of now, not one missed."""
+    _enqueue_watch(max(datetime.fromisoformat(minute), now()) + timedelta(minutes=1), delay=60)
 
 
 @step
@@ -173,6 +200,13 @@ def _enqueue_housekeeping(moment: datetime, delay: float) -> None:
             delay=delay,
             workflow_id=f"house-{hour}",
         )
+
+
+def _enqueue_watch(moment: datetime, delay: float) -> None:
+    # The minute names the work: processes that start at different seconds soon keep one watch together.
+    minute = moment.replace(second=0, microsecond=0).isoformat()
+    with transaction() as session:
+        enqueue(session, keep_watch, minute, queue=WATCH, partition="watch", delay=delay, workflow_id=f"watch-{minute}")
 
 
 def _forget_finished_work() -> None:

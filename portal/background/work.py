@@ -11,11 +11,14 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, EnqueueOptions
+from dbos._error import DBOSMaxStepRetriesExceeded as StepFailed
 from flask import Flask
 from sqlalchemy.orm import Session
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+__all__ = ["Queue", "StepFailed", "durable", "enqueue", "hourly", "minutely", "step"]
 
 APPLICATION = "portal"
 
@@ -38,6 +41,7 @@ class Queue:
 QUEUES: dict[str, Queue] = {}
 HOURLY: list[Callable[[], None]] = []
 LOOPS: list[Callable[[threading.Event], None]] = []
+MINUTELY: list[Callable[[], None]] = []
 _clients: WeakKeyDictionary[sa.Engine, DBOSClient] = WeakKeyDictionary()
 _running_in: list[Flask] = []
 
@@ -73,6 +77,12 @@ def hourly(function: Callable[[], None]) -> Callable[[], None]:
 def continuous(function: Callable[[threading.Event], None]) -> Callable[[threading.Event], None]:
     """Declare work that goes on, in a thread with the app's context, while the engine runs: until the event is set."""
     LOOPS.append(function)
+    return function
+
+
+def minutely(function: Callable[[], None]) -> Callable[[], None]:
+    """Declare what is looked after once a minute, with the app's context; it must be quick, and safe to repeat."""
+    MINUTELY.append(function)
     return function
 
 

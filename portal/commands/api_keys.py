@@ -9,7 +9,7 @@ from flask.cli import AppGroup
 from portal.api_keys.models import ApiKey
 from portal.api_keys.rules import create_api_key, find_api_key, revoke_api_key
 from portal.clock import now
-from portal.commands.output import as_json, in_environment, plainly, print_json, print_rows, when
+from portal.commands.output import as_json, audit, in_environment, plainly, print_json, print_rows, when
 from portal.db import transaction
 from portal.environments import Environment
 
@@ -25,6 +25,7 @@ def create(name: str, environment: Environment, as_json: bool) -> None:
     """Make a key for one environment and print it. It is shown this once."""
     with transaction(environment) as session:
         row, key = create_api_key(session, name, environment=environment, now=now())
+        audit(session, "api_key.create", row.name, environment, prefix=row.prefix)
     if as_json:
         print_json({"apiKey": key, "apiKeyId": row.id, "name": row.name, "environment": str(row.environment)})
     else:
@@ -61,4 +62,5 @@ def revoke(name: str) -> None:
     with transaction() as session:
         key = find_api_key(session, name)
         revoke_api_key(session, key, now())
+        audit(session, "api_key.revoke", key.name, key.environment, prefix=key.prefix)
     click.echo(f"The key {key.prefix}… ({key.name}) is revoked.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,12 +14,14 @@ from flask.cli import AppGroup
 from sqlalchemy.orm import selectinload
 
 from portal.clock import now
-from portal.commands.output import as_json, in_environment, plainly, print_json, print_rows, when
+from portal.commands.output import as_json, audit, in_environment, plainly, print_json, print_rows, refuse, when
 from portal.db import transaction
 from portal.environments import Environment
 from portal.events.listener import listen as serve_listener
-from portal.events.models import Delivery, Event
+from portal.events.models import Delivery, DeliveryState, Event
+from portal.events.redelivering import BATCH, Failures, parse_since, redeliver_some
 from portal.events.rules import redeliver as start_redelivery
+from portal.ids import new_id
 from portal.settings import Settings
 
 event = AppGroup("event", help="Events: what was told, and whether it arrived.")
@@ -30,11 +33,14 @@ webhook = AppGroup("webhook", help="Webhooks: an endpoint to try with.")
 @as_json
 @plainly
 def list_events(environment: Environment, as_json: bool) -> None:
-    """List events, newest first, with how their last delivery stands."""
+    """List events, newest first, with how they stand with each endpoint."""
     with transaction(environment) as session:
         found = session.scalars(
             sa.select(Event)
-            .options(selectinload(Event.deliveries).selectinload(Delivery.attempts))
+            .options(
+                selectinload(Event.deliveries).selectinload(Delivery.attempts),
+                selectinload(Event.deliveries).joinedload(Delivery.endpoint),
+            )
             .order_by(Event.created_at.desc(), Event.id)
         ).all()
     rows = [_facts(one) for one in found]
@@ -54,42 +60,94 @@ def list_events(environment: Environment, as_json: bool) -> None:
 
 
 def _facts(one: Event) -> dict[str, Any]:
-    delivery = one.deliveries[-1] if one.deliveries else None
-    attempts = delivery.attempts if delivery else []
-    last = attempts[-1] if attempts else None
+    standing = [_delivery_facts(delivery) for delivery in one.standing]
+    # The facts of the event as a whole are those of the delivery that has come the least far.
+    order = [DeliveryState.given_up, DeliveryState.pending, DeliveryState.delivered]
+    first = min(standing, key=lambda facts: order.index(DeliveryState(facts["state"])), default=_NOWHERE)
     return {
         "eventId": one.id,
         "type": one.type,
         "createdAt": when(one.created_at),
         "installationId": one.installation_id,
+        "userId": one.user_id,
         "payload": one.payload,
-        "deliveryId": delivery.id if delivery else None,
-        "url": delivery.url if delivery else None,
-        "state": str(delivery.state) if delivery else "no endpoint",
-        "attempts": len(attempts),
+        **first,
+        "deliveries": standing,
+    }
+
+
+_NOWHERE = {
+    "deliveryId": None,
+    "endpoint": None,
+    "url": None,
+    "state": "no endpoint",
+    "attempts": 0,
+    "lastStatus": None,
+    "lastProblem": None,
+    "lastLatencyMs": None,
+    "lastAnswer": None,
+    "nextAttemptAt": None,
+    "endedAt": None,
+}
+
+
+def _delivery_facts(delivery: Delivery) -> dict[str, Any]:
+    last = delivery.attempts[-1] if delivery.attempts else None
+    return {
+        "deliveryId": delivery.id,
+        "endpoint": delivery.endpoint.name if delivery.endpoint else None,
+        "url": delivery.url,
+        "state": str(delivery.state),
+        "attempts": len(delivery.attempts),
         "lastStatus": last.status if last else None,
         "lastProblem": last.problem if last else None,
         "lastLatencyMs": last.latency_ms if last else None,
         "lastAnswer": last.answer if last else None,
-        "nextAttemptAt": when(delivery.next_attempt_at) if delivery else None,
-        "endedAt": when(delivery.ended_at) if delivery else None,
+        "nextAttemptAt": when(delivery.next_attempt_at),
+        "endedAt": when(delivery.ended_at),
     }
 
 
 @event.command("redeliver")
-@click.argument("event_id")
+@click.argument("event_id", required=False)
+@click.option("--failed-since", default="", help="All that failed since: 90m, 12h, 5d, or a date and time (UTC).")
+@in_environment
 @as_json
 @plainly
-def redeliver(event_id: str, as_json: bool) -> None:
-    """Deliver an event again, with the same id and payload, to the endpoint that is set now."""
-    settings: Settings = current_app.config["PORTAL_SETTINGS"]
-    with transaction() as session:
-        delivery = start_redelivery(session, event_id, settings.installation_webhook_url, now())
-        facts = {"eventId": event_id, "deliveryId": delivery.id, "url": delivery.url}
+def redeliver(event_id: str | None, failed_since: str, environment: Environment, as_json: bool) -> None:
+    """Deliver an event again, with the same id and payload, to each endpoint that takes its kind now.
+
+    With --failed-since: every delivery of the environment that failed since then.
+    """
+    if bool(event_id) == bool(failed_since):
+        refuse("Name one event, or say --failed-since.")
+    if failed_since:
+        count = _redeliver_failed(parse_since(failed_since, now()), environment)
+        facts: dict[str, Any] = {"redelivered": count}
+        said = f"Deliveries on their way again: {count}."
+    else:
+        with transaction() as session:
+            started = start_redelivery(session, event_id or "", now())
+            audit(session, "event.redeliver", event_id or "", started[0].event.environment)
+            urls = [delivery.url for delivery in started]
+            facts = {"eventId": event_id, "deliveryId": started[0].id, "url": urls[0], "urls": urls}
+            said = f"The event {event_id} is on its way to {', '.join(urls)}."
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"The event {event_id} is on its way to {delivery.url}.")
+        click.echo(said)
+
+
+def _redeliver_failed(since: datetime, environment: Environment) -> int:
+    failures, why = Failures(since, now()), new_id()
+    place, count = None, 0
+    while True:
+        with transaction(environment) as session:
+            found, started = redeliver_some(session, failures, place, now(), why=why)
+        count += started
+        if len(found) < BATCH:
+            return count
+        place = (found[-1].created_at, found[-1].id)
 
 
 @webhook.command("listen")

@@ -11,11 +11,11 @@ from flask.cli import AppGroup
 from sqlalchemy.orm import selectinload
 
 from portal.clock import now
-from portal.commands.output import as_json, plainly, print_json, print_rows
+from portal.commands.output import as_json, audit, plainly, print_json, print_rows
 from portal.db import transaction
 from portal.integrations.declaration import read_declaration
 from portal.integrations.models import Integration
-from portal.integrations.rules import apply_declaration
+from portal.integrations.rules import Applied, apply_declaration
 
 integration = AppGroup("integration", help="Integrations: what a link installs.")
 
@@ -29,6 +29,8 @@ def apply(file: Path, as_json: bool) -> None:
     declaration = read_declaration(file, current_app.extensions["catalogue"])
     with transaction() as session:
         applied, outcome = apply_declaration(session, declaration, now())
+        if outcome is not Applied.unchanged:
+            audit(session, "integration.apply", applied.name, None, version=applied.version)
     if as_json:
         facts = {"integrationId": applied.id, "name": applied.name, "version": applied.version}
         print_json({**facts, "outcome": str(outcome)})

@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 from sqlalchemy.orm import Session, joinedload
 
 from portal.clock import now
-from portal.commands.output import as_json, in_environment, plainly, print_facts, print_json, print_rows, when
+from portal.commands.output import as_json, audit, in_environment, plainly, print_facts, print_json, print_rows, when
 from portal.credentials.rules import drop_drafts
 from portal.db import transaction
 from portal.environments import Environment
@@ -68,6 +68,7 @@ def create(
         )
         url = link_url(settings.base_url, made, token)
         facts = _facts(made, now())
+        audit(session, "link.create", f"{made.name} for {made.user.username}", environment, link=made.id)
     if as_json:
         print_json({"url": url, **facts})
     else:
@@ -80,7 +81,9 @@ def _user(session: Session, username: str, may_create: bool) -> Any:
     except UnknownUser:
         if not may_create:
             raise
-        return create_user(session, username, now=now())
+        user = create_user(session, username, now=now())
+        audit(session, "user.create", user.username, user.environment)
+        return user
 
 
 @link.command("list")
@@ -131,6 +134,7 @@ def revoke(link_id: str, as_json: bool) -> None:
         revoke_link(session, found, now())
         drop_drafts(session, link_id)
         facts = _facts(found, now())
+        audit(session, "link.revoke", f"{found.name} for {found.user.username}", found.environment, link=found.id)
     if as_json:
         print_json(facts)
     else:

@@ -7,16 +7,14 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
-from portal.audit.rules import write_down
 from portal.clock import now
-from portal.commands.output import as_json, plainly, print_json, print_rows, when
+from portal.commands.output import as_json, audit, plainly, print_json, print_rows, when
 from portal.db import transaction
 from portal.operators.models import Operator, Role
 from portal.operators.rules import invite as make_invitation
 from portal.operators.rules import remove_operator, sign_in_url
 
 operator = AppGroup("operator", help="Operators: people who sign in to the dashboard.")
-ACTOR = "command line"
 
 
 @operator.command("invite")
@@ -28,7 +26,7 @@ def invite(email: str, role: str, as_json: bool) -> None:
     """Print a sign-in link for EMAIL; it works once, within an hour."""
     with transaction() as session:
         made, token = make_invitation(session, email, Role(role), now())
-        write_down(session, "operator.invite", made.email, actor=ACTOR, environment=None, now=now(), role=role)
+        audit(session, "operator.invite", made.email, None, role=role)
     url = sign_in_url(current_app.config["PORTAL_SETTINGS"].base_url, token)
     if as_json:
         print_json({"url": url, "email": made.email, "role": role})
@@ -56,5 +54,11 @@ def remove(email: str) -> None:
     """Take an operator's access away, and end every session."""
     with transaction() as session:
         remove_operator(session, email)
-        write_down(session, "operator.remove", email, actor=ACTOR, environment=None, now=now())
-    click.echo(f"{email} can’t sign in any more.")
+        audit(session, "operator.remove", email, None)
+    if current_app.config["PORTAL_SETTINGS"].oidc_role:
+        click.echo(
+            f"{email} is signed out and has no role any more. Take them away at your provider as well: "
+            "PORTAL_OIDC_ROLE lets in whom it sends."
+        )
+    else:
+        click.echo(f"{email} can’t sign in any more.")

@@ -11,7 +11,10 @@ from typing import Any, NoReturn
 
 import click
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+from portal.audit.rules import write_down
+from portal.clock import now
 from portal.environments import Environment
 from portal.refusals import Refusal
 
@@ -24,6 +27,16 @@ in_environment = click.option(
     callback=lambda _context, _option, value: Environment(value),
     help="Which of the two environments.",
 )
+
+
+ACTOR = "command line"
+
+
+def audit(
+    session: Session, action: str, subject: str, environment: Environment | None, **details: str | int | bool | None
+) -> None:
+    """Write down what a command does, in the transaction that does it."""
+    write_down(session, action, subject, actor=ACTOR, environment=environment, now=now(), **details)
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup
 
 from portal.clock import now
-from portal.commands.output import as_json, in_environment, plainly, print_json
+from portal.commands.output import as_json, audit, in_environment, plainly, print_json
 from portal.db import transaction
 from portal.environments import Environment
 from portal.users.rules import create_user
@@ -24,6 +24,7 @@ def create(username: str, full_name: str | None, environment: Environment, as_js
     """Make a user and print its id."""
     with transaction(environment) as session:
         made = create_user(session, username, now=now(), full_name=full_name)
+        audit(session, "user.create", made.username, environment)
     if as_json:
         print_json({"userId": made.id, "username": made.username, "fullName": made.full_name})
     else:

@@ -21,7 +21,7 @@ from portal.audit.rules import write_down
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
-from portal.operators.models import OperatorSession, Role
+from portal.operators.models import Operator, OperatorSession, Role
 from portal.operators.rules import find_session, has_proved
 from portal.refusals import Refusal
 
@@ -56,12 +56,12 @@ class ProofNeeded(Refusal):
     """Something dangerous wants the operator to have signed in lately."""
 
     status = 403
-    title = "Please sign in again first"
+    title = "Please prove first that it is you"
 
     def message(self) -> str:
         return (
-            "This can’t be taken back, so it needs a sign-in within the last 15 minutes. "
-            "Sign in with a new link (`flask operator invite`), then do it again. Nothing was changed."
+            "What you were about to do can’t be taken back, so it needs a proof within the last 15 minutes. "
+            "Nothing was changed. Prove it below; you come back to the page on which you were."
         )
 
 
@@ -75,21 +75,25 @@ def needs(role: Role | None) -> Callable[[View], View]:
     return mark
 
 
+def is_https() -> bool:
+    """Whether people reach the portal by https."""
+    base_url: str = current_app.config["PORTAL_SETTINGS"].base_url
+    return base_url.startswith("https://")
+
+
 def cookie_name() -> str:
     """The session cookie; with https under a name that browsers take from https alone."""
-    is_https = current_app.config["PORTAL_SETTINGS"].base_url.startswith("https://")
-    return "__Secure-portal-session" if is_https else "portal-session"
+    return "__Secure-portal-session" if is_https() else "portal-session"
 
 
 def set_cookie(response: Response, token: str) -> None:
     """Hand the session's token to the browser; empty: take it away."""
-    is_https = current_app.config["PORTAL_SETTINGS"].base_url.startswith("https://")
     response.set_cookie(
         cookie_name(),
         token,
         max_age=COOKIE_LIFE if token else 0,
         path="/dashboard",
-        secure=is_https,
+        secure=is_https(),
         httponly=True,
         samesite="Lax",
     )
@@ -140,6 +144,12 @@ def may(role: str) -> bool:
     """Whether the operator has at least this role."""
     found: OperatorSession | None = g.get("session")
     return found is not None and found.operator.role.includes(Role(role))
+
+
+def me() -> Operator:
+    """Who is signed in."""
+    found: OperatorSession = g.session
+    return found.operator
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -11,10 +12,37 @@ import sqlalchemy as sa
 from flask import request
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from portal.integrations.models import Integration
+from portal.users.models import User
+from portal.users.rules import search_users
 from portal.web.paging import page
 
 Row = TypeVar("Row")
+Choice = TypeVar("Choice", bound=StrEnum)
 PAGE = 50
+MOST_PEOPLE = 50  # whose links or installations one filter by name looks at
+MOST_INTEGRATIONS = 200  # that a filter offers
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a list can be sorted by. Its two orders have names, which stand in the address.
+
+    An index has to lead to the rows in this order, whatever filters the list has beside it.
+    """
+
+    by: InstrumentedAttribute[Any]
+    up: str
+    down: str
+    is_first_down: bool = True  # whether `down` is what a first press asks for
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a column's head tells and changes the order. `sorted` is in the words of `aria-sort`."""
+
+    url: str
+    sorted: str | None
 
 
 @dataclass(frozen=True)
@@ -26,11 +54,7 @@ class Listing(Generic[Row]):
     first_url: str | None
     order: str
     filters: dict[str, str]
-
-    @property
-    def other_order_url(self) -> str:
-        """The same list the other way round."""
-        return _url({**self.filters, "order": "oldest" if self.order == "newest" else "newest"})
+    heads: dict[str, Head]
 
     @property
     def is_filtered(self) -> bool:
@@ -39,29 +63,96 @@ class Listing(Generic[Row]):
 
 
 def _url(query: dict[str, Any]) -> str:
-    return f"{request.path}?{urlencode({k: v for k, v in query.items() if v})}"
+    kept = urlencode({name: value for name, value in query.items() if value})
+    return f"{request.path}?{kept}" if kept else request.path
+
+
+def by_time(moment: InstrumentedAttribute[Any]) -> Column:
+    """The column of a moment that has passed: the newest first, unless the address says `order=oldest`."""
+    return Column(moment, up="oldest", down="newest")
+
+
+BY_NAME = Column(User.username, up="a-z", down="z-a", is_first_down=False)
+
+
+def chosen(choices: type[Choice], name: str) -> Choice | None:
+    """What a filter of the address says, if it is one of its choices."""
+    given = request.args.get(name, "")
+    return choices(given) if given in list(choices) else None
+
+
+@dataclass(frozen=True)
+class People:
+    """The users whom a filter by name finds; `ids` is None when it asks for nobody in particular."""
+
+    ids: list[str] | None
+    are_more: bool = False
+
+
+def people_named(session: Session) -> People:
+    """The users whose name begins with the address's `user`, as many as a list can look at."""
+    name = request.args.get("user", "").strip()
+    if not name:
+        return People(None)
+    found = search_users(session, name, MOST_PEOPLE + 1)
+    return People([user.id for user in found[:MOST_PEOPLE]], len(found) > MOST_PEOPLE)
+
+
+def named_integrations(session: Session) -> list[tuple[str, str]]:
+    """(id, name) of the integrations that a filter offers."""
+    offered = sa.select(Integration.id, Integration.name).order_by(Integration.name).limit(MOST_INTEGRATIONS)
+    return [(one, name) for one, name in session.execute(offered)]
 
 
 def listing(
     session: Session,
     statement: sa.Select[Row],
     *,
-    by: InstrumentedAttribute[Any],
     then: InstrumentedAttribute[str],
+    by: InstrumentedAttribute[Any] | None = None,
+    columns: Sequence[Column] = (),
     filters: Sequence[str] = (),
 ) -> Listing[Row]:
-    """The page that the address asks for, newest first unless it says `order=oldest`."""
-    order = "oldest" if request.args.get("order") == "oldest" else "newest"
+    """The page that the address asks for, in one of the orders of `columns`: the first one's unless it says another.
+
+    With `by` alone, the order of that moment.
+    """
+    columns = columns or [by_time(by)] if by is not None else columns
+    first = columns[0].down if columns[0].is_first_down else columns[0].up
+    order = request.args.get("order", "")
+    column = next((one for one in columns if order in (one.up, one.down)), columns[0])
+    order = order if order in (column.up, column.down) else first
     kept = {name: request.args.get(name, "") for name in filters}
     cursor = request.args.get("cursor")
     rows, after = page(
-        session, statement, by=by, then=then, limit=PAGE, cursor=cursor, is_newest_first=order == "newest"
+        session,
+        statement,
+        by=column.by,
+        then=then,
+        limit=PAGE,
+        cursor=cursor,
+        is_newest_first=order == column.down,
     )
-    query = {**kept, "order": "" if order == "newest" else order}
+
+    def url(order: str, **more: str | None) -> str:
+        return _url({**kept, "order": "" if order == first else order, **more})
+
     return Listing(
         rows=rows,
-        next_url=_url({**query, "cursor": after}) if after else None,
-        first_url=_url(query) if cursor else None,
-        order=order,
+        next_url=url(order, cursor=after) if after else None,
+        first_url=url(order) if cursor else None,
+        order="" if order == first else order,
         filters=kept,
+        heads={one.by.key: Head(url(_pressed(one, order)), _sorted(one, order)) for one in columns},
     )
+
+
+def _pressed(column: Column, order: str) -> str:
+    """The order that a press on the column's head asks for."""
+    if order in (column.up, column.down):
+        return column.up if order == column.down else column.down
+    return column.down if column.is_first_down else column.up
+
+
+def _sorted(column: Column, order: str) -> str | None:
+    return {column.up: "ascending", column.down: "descending"}.get(order)

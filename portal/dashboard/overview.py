@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from flask import current_app, render_template, request
+from flask import render_template
 from flask.typing import ResponseReturnValue
-from pydantic import SecretStr
 
-from portal.attention import count_everything, installations_by_day, what_needs_attention
-from portal.audit.models import AuditEntry
+from portal.attention import MOST_A_DAY, MOST_COUNTED, count_everything, installations_by_day, what_needs_attention
 from portal.clock import now
 from portal.dashboard.access import dashboard, needs, own
-from portal.dashboard.lists import listing
-from portal.db import transaction
 from portal.operators.models import Role
 
 WIDTH, HEIGHT = 600, 120  # of the plot
@@ -40,35 +35,7 @@ def overview() -> ResponseReturnValue:
             width=WIDTH,
             height=HEIGHT,
             total=sum(number for _, number in days),
+            most=MOST_COUNTED,
+            most_a_day=MOST_A_DAY,
+            is_more=most >= MOST_A_DAY,
         )
-
-
-@dashboard.get("/audit")
-def audit_log() -> ResponseReturnValue:
-    """Who did what when."""
-    statement = sa.select(AuditEntry)
-    if who := request.args.get("actor", "").strip():
-        statement = statement.where(AuditEntry.actor == who)
-    with transaction() as session:
-        found = listing(session, statement, by=AuditEntry.at, then=AuditEntry.id, filters=("actor",))
-        return render_template("dashboard/audit.html", found=found)
-
-
-@dashboard.get("/settings")
-@needs(Role.viewer)
-def settings() -> ResponseReturnValue:
-    """What the portal was set up with; it is changed where it is kept, in the environment."""
-    given = current_app.config["PORTAL_SETTINGS"]
-    rows = [
-        (f"PORTAL_{name.upper()}", _shown(getattr(given, name)), field.description or "")
-        for name, field in type(given).model_fields.items()
-    ]
-    return render_template("dashboard/settings.html", rows=rows)
-
-
-def _shown(value: object) -> str:
-    if value is None or value == "":
-        return "not set"
-    if isinstance(value, SecretStr):
-        return "set, never shown"
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

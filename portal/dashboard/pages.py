@@ -1,11 +1,19 @@
 """Every page of the dashboard: importing this adds them to the blueprint."""
 
+import portal.dashboard.audit_log
+import portal.dashboard.endpoints
+import portal.dashboard.events
+import portal.dashboard.integrations
 import portal.dashboard.keys
+import portal.dashboard.oidc
 import portal.dashboard.overview
 import portal.dashboard.passkeys
+import portal.dashboard.preferences
+import portal.dashboard.proof
 import portal.dashboard.records
 import portal.dashboard.share
-import portal.dashboard.sign_in  # noqa: F401 - importing is what adds the pages
+import portal.dashboard.sign_in
+import portal.dashboard.tasks  # noqa: F401 - importing is what adds the pages
 from portal.dashboard.access import dashboard
 
 __all__ = ["dashboard"]

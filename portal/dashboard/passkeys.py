@@ -12,11 +12,12 @@ from portal.db import transaction
 from portal.operators.models import Role
 from portal.operators.passkeys import Party, prove, register, registration_options, remove_passkey, sign_in_options
 from portal.operators.rules import start_session
+from portal.preferences.current import current_settings
 
 
-def _party() -> Party:
-    settings = current_app.config["PORTAL_SETTINGS"]
-    return Party.of(settings.base_url, settings.vendor_name)
+def party() -> Party:
+    """Who asks for passkeys: this portal, by its host name."""
+    return Party.of(current_app.config["PORTAL_SETTINGS"].base_url, current_settings().vendor_name)
 
 
 def _json(text: str) -> Response:
@@ -29,7 +30,7 @@ def passkey_options() -> ResponseReturnValue:
     """What the browser needs to make a passkey; wants a sign-in that isn't long ago."""
     require_proof()
     with transaction() as session:
-        return _json(registration_options(session, _party(), g.session.operator, now()))
+        return _json(registration_options(session, party(), g.session.operator, now()))
 
 
 @dashboard.post("/passkeys")
@@ -39,7 +40,7 @@ def add_passkey() -> ResponseReturnValue:
     require_proof()
     given, name = request.form.get("credential", ""), request.form.get("name", "")
     with transaction() as session:
-        row = register(session, _party(), g.session.operator_id, given, name=name, now=now())
+        row = register(session, party(), g.session.operator_id, given, name=name, now=now())
         audit(session, "passkey.create", row.name)
     return redirect(url_for("dashboard.sessions"), 303)
 
@@ -59,7 +60,7 @@ def drop_passkey(passkey: str) -> ResponseReturnValue:
 def passkey_challenge() -> ResponseReturnValue:
     """What the browser needs to sign in with a passkey."""
     with transaction() as session:
-        return _json(sign_in_options(session, _party(), now()))
+        return _json(sign_in_options(session, party(), now()))
 
 
 @dashboard.post("/sign-in/passkey")
@@ -67,7 +68,7 @@ def passkey_challenge() -> ResponseReturnValue:
 def use_passkey() -> ResponseReturnValue:
     """Sign in with a passkey."""
     with transaction() as session:
-        operator = prove(session, _party(), request.form.get("credential", ""), now())
+        operator = prove(session, party(), request.form.get("credential", ""), now())
         _, token = start_session(session, operator, browser=request.headers.get("User-Agent", ""), now=now())
         write_down(
             session,

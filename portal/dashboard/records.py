@@ -1,40 +1,37 @@
-"""The lists and what stands behind each row: links, users, installations, events."""
+"""The lists and what stands behind each row: links, users, installations."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Response, current_app, redirect, render_template, request, url_for
+from flask import current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.clock import now
-from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import credentials_of, drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own, require_proof
-from portal.dashboard.lists import listing
+from portal.dashboard.lists import BY_NAME, Column, by_time, chosen, listing, named_integrations, people_named
 from portal.dashboard.share import show_made
-from portal.events.models import Delivery, DeliveryState, Event
-from portal.events.rules import UnknownEvent, redeliver
 from portal.installations.changing import (
     activate_installation,
     deactivate_installation,
     delete_user,
     find_installation,
+    uninstall,
     upgrade_installation,
 )
+from portal.installations.finding import InstallationState, select_installations
 from portal.installations.models import Installation
-from portal.installations.rules import end_installation
+from portal.links.finding import moments_to_sort_by, select_links
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
-from portal.links.rules import create_link, find_by_id, in_state, revoke_link
+from portal.links.rules import create_link, find_by_id, revoke_link
 from portal.operators.models import Role
 from portal.refusals import Refusal
-from portal.users.export import export_user
+from portal.users.export import start_export
 from portal.users.models import User
-from portal.users.rules import begins_with, create_user, find_user
-from portal.workflows.models import ChildWorkflow
+from portal.users.rules import begins_with, create_user, find_user, spelling_of
 
 
 class NotTyped(Refusal):
@@ -53,20 +50,36 @@ class NotTyped(Refusal):
 @dashboard.get("/links")
 @needs(Role.viewer)
 def links() -> ResponseReturnValue:
-    """Every link, by state and by user."""
-    statement = (
-        sa.select(Link)
-        .where(Link.origin == LinkOrigin.link)
-        .options(joinedload(Link.user), joinedload(Link.integration))
-    )
-    state = request.args.get("state", "")
-    if state in list(LinkState):
-        statement = statement.where(in_state(LinkState(state), now()))
-    if name := request.args.get("user", "").strip():
-        statement = statement.join(User).where(begins_with(name))
+    """Every link, by state, integration and user."""
+    at = now()
+    state = chosen(LinkState, "state")
     with own() as session:
-        found = listing(session, statement, by=Link.created_at, then=Link.id, filters=("state", "user"))
-        return render_template("dashboard/links.html", found=found, states=list(LinkState), at=now())
+        people = people_named(session)
+        statement = select_links(
+            at, state=state, integration_id=request.args.get("integration") or None, user_ids=people.ids
+        )
+        found = listing(
+            session,
+            statement,
+            then=Link.id,
+            columns=[_column(moment, state) for moment in moments_to_sort_by(state)],
+            filters=("user", "state", "integration"),
+        )
+        return render_template(
+            "dashboard/links.html",
+            found=found,
+            people=people,
+            states=list(LinkState),
+            integrations=named_integrations(session),
+            at=at,
+        )
+
+
+def _column(moment: InstrumentedAttribute[Any], state: LinkState | None) -> Column:
+    if moment is Link.created_at:
+        return by_time(moment)
+    goes_on = state in (LinkState.created, LinkState.opened, LinkState.verified)
+    return Column(moment, up="soonest", down="latest", is_first_down=not goes_on)
 
 
 @dashboard.get("/links/<link>")
@@ -125,12 +138,12 @@ def replace(link: str) -> ResponseReturnValue:
 @dashboard.get("/users")
 @needs(Role.viewer)
 def users() -> ResponseReturnValue:
-    """Every user, or those whose name begins with what was typed."""
-    statement = sa.select(User)
-    if name := request.args.get("user", "").strip():
-        statement = statement.where(begins_with(name))
+    """Every user, or those whose name begins with what was typed: these by name, as their index has them."""
+    statement, columns = sa.select(User), [by_time(User.created_at), BY_NAME]
     with own() as session:
-        found = listing(session, statement, by=User.created_at, then=User.id, filters=("user",))
+        if name := request.args.get("user", "").strip():
+            statement, columns = statement.where(begins_with(spelling_of(session, name))), [BY_NAME]
+        found = listing(session, statement, then=User.id, columns=columns, filters=("user",))
         return render_template("dashboard/users.html", found=found)
 
 
@@ -157,23 +170,23 @@ def user(user: str) -> ResponseReturnValue:
             "dashboard/user.html",
             one=one,
             credentials=credentials_of(session, one.id),
-            installations=session.scalars(_installations().where(Installation.user_id == one.id)).all(),
+            installations=session.scalars(select_installations(user_ids=[one.id])).all(),
             links=session.scalars(newest.order_by(Link.created_at.desc()).limit(10)).all(),
             at=now(),
         )
 
 
-@dashboard.get("/users/<user>/export")
+@dashboard.post("/users/<user>/export")
 @needs(Role.member)
 def export(user: str) -> ResponseReturnValue:
-    """Everything that is stored about a user, as one JSON document, without secrets."""
+    """Everything that is stored about a user, as one JSON document, without secrets; written in the background."""
     with own() as session:
         one = find_user(session, user)
-        document = export_user(session, one)
+        task = start_export(
+            session, one, title=f"All data of {one.username}", asked_by=g.session.operator.email, now=now()
+        )
         audit(session, "user.export", one.username)
-    response = Response(json.dumps(document, ensure_ascii=False, indent=2), content_type="application/json")
-    response.headers["Content-Disposition"] = f'attachment; filename="user-{one.id}.json"'
-    return response
+    return redirect(url_for("dashboard.task", task=task.id), 303)
 
 
 @dashboard.post("/users/<user>/delete")
@@ -193,31 +206,32 @@ def erase(user: str) -> ResponseReturnValue:
 # Installations
 
 
-def _installations() -> Any:
-    return (
-        sa.select(Installation)
-        .options(
-            selectinload(Installation.children).joinedload(ChildWorkflow.workflow),
-            selectinload(Installation.children).joinedload(ChildWorkflow.version),
-            selectinload(Installation.credentials).joinedload(InstallationCredential.credential),
-            joinedload(Installation.user),
-            joinedload(Installation.integration),
-        )
-        .where(Installation.removed_at.is_(None))
-        .order_by(None)
-    )
-
-
 @dashboard.get("/installations")
 @needs(Role.viewer)
 def installations() -> ResponseReturnValue:
-    """What is installed, for whom."""
-    statement = _installations()
-    if name := request.args.get("user", "").strip():
-        statement = statement.join(User, Installation.user_id == User.id).where(begins_with(name))
+    """What is installed, for whom, by state, integration and user."""
+    state = chosen(InstallationState, "state")
     with own() as session:
-        found = listing(session, statement, by=Installation.installed_at, then=Installation.id, filters=("user",))
-        return render_template("dashboard/installations.html", found=found)
+        people = people_named(session)
+        statement = select_installations(
+            is_enabled=None if state is None else state is InstallationState.running,
+            integration_id=request.args.get("integration") or None,
+            user_ids=people.ids,
+        )
+        found = listing(
+            session,
+            statement,
+            by=Installation.installed_at,
+            then=Installation.id,
+            filters=("user", "state", "integration"),
+        )
+        return render_template(
+            "dashboard/installations.html",
+            found=found,
+            people=people,
+            states=list(InstallationState),
+            integrations=named_integrations(session),
+        )
 
 
 @dashboard.get("/installations/<installation>")
@@ -226,7 +240,7 @@ def installation(installation: str) -> ResponseReturnValue:
     """One installation: accounts, workflows and their versions."""
     with own() as session:
         find_installation(session, installation)
-        one = session.scalars(_installations().where(Installation.id == installation)).unique().one()
+        one = session.scalars(select_installations().where(Installation.id == installation)).unique().one()
         return render_template("dashboard/installation.html", one=one)
 
 
@@ -244,51 +258,10 @@ def change_installation(installation: str, deed: str) -> ResponseReturnValue:
             case "upgrade":
                 upgrade_installation(session, one, now())
             case "remove":
-                end_installation(session, one, now())
+                uninstall(session, one, now())
             case _:
                 return redirect(url_for("dashboard.installation", installation=installation), 303)
         audit(session, f"installation.{deed}", installation, user=one.user_id)
     if deed == "remove":
         return redirect(url_for("dashboard.installations"), 303)
     return redirect(url_for("dashboard.installation", installation=installation), 303)
-
-
-# Events
-
-
-@dashboard.get("/events")
-@needs(Role.viewer)
-def events() -> ResponseReturnValue:
-    """What was told, and whether it arrived."""
-    statement = sa.select(Event).options(selectinload(Event.deliveries).selectinload(Delivery.attempts))
-    state = request.args.get("state", "")
-    if state in list(DeliveryState):
-        fitting = sa.exists().where(Delivery.event_id == Event.id, Delivery.state == DeliveryState(state))
-        statement = statement.where(fitting)
-    with own() as session:
-        found = listing(session, statement, by=Event.created_at, then=Event.id, filters=("state",))
-        return render_template("dashboard/events.html", found=found, states=list(DeliveryState))
-
-
-@dashboard.get("/events/<event>")
-@needs(Role.viewer)
-def event(event: str) -> ResponseReturnValue:
-    """One event: what was sent, and each attempt with its answer."""
-    with own() as session:
-        whole = selectinload(Event.deliveries).selectinload(Delivery.attempts)
-        one = session.scalar(sa.select(Event).where(Event.id == event).options(whole))
-        if one is None:
-            raise UnknownEvent(event)
-        body = json.dumps(json.loads(one.payload), ensure_ascii=False, indent=2)
-        return render_template("dashboard/event.html", one=one, body=body)
-
-
-@dashboard.post("/events/<event>/redeliver")
-@needs(Role.member)
-def deliver_again(event: str) -> ResponseReturnValue:
-    """Tell it again."""
-    url = current_app.config["PORTAL_SETTINGS"].installation_webhook_url
-    with own() as session:
-        redeliver(session, event, url, now())
-        audit(session, "event.redeliver", event)
-    return redirect(url_for("dashboard.event", event=event), 303)

@@ -1,4 +1,4 @@
-"""Integrations, and sharing one with a user: the dialog that makes a link and shows it this once."""
+"""Sharing an integration with a user: the dialog that makes a link and shows it this once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import segno
 import sqlalchemy as sa
 from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
 from portal.clock import now
@@ -23,54 +23,13 @@ from portal.links.models import Link
 from portal.links.prefilled import read_prefilled
 from portal.links.rules import create_link, link_url, parse_life
 from portal.operators.models import Role
+from portal.preferences.current import current_settings
 from portal.refusals import Refusal
 from portal.users.models import User
 from portal.users.rules import create_user, find_user, search_users
-from portal.workflows.blocks import blocks_of
 
 LIVES = {"1h": "1 hour", "1d": "1 day", "7d": "7 days", "30d": "30 days", "until": "Until a date and time"}
 FOUND = 8
-
-
-@dashboard.get("/integrations")
-@needs(Role.viewer)
-def integrations() -> ResponseReturnValue:
-    """Every integration."""
-    with own() as session:
-        found = session.scalars(
-            sa.select(Integration).options(selectinload(Integration.workflows)).order_by(Integration.name)
-        ).all()
-        counts = _installs(session)
-        return render_template("dashboard/integrations.html", found=found, counts=counts, catalogue=_catalogue())
-
-
-def _installs(session: Session) -> dict[str, int]:
-    counted = session.execute(
-        sa.select(Installation.integration_id, sa.func.count())
-        .where(Installation.removed_at.is_(None))
-        .group_by(Installation.integration_id)
-    )
-    return {integration: number for integration, number in counted}  # noqa: C416 - typed rows, not tuples
-
-
-def _catalogue() -> object:
-    return current_app.extensions["catalogue"]
-
-
-@dashboard.get("/integrations/<integration>")
-@needs(Role.viewer)
-def integration(integration: str) -> ResponseReturnValue:
-    """One integration: its apps, its workflows with their steps, how often it is installed."""
-    with own() as session:
-        found = find_integration(session, integration)
-        blocks = {w.id: blocks_of(w.id, w.newest.definition, found.apps) for w in found.workflows}
-        return render_template(
-            "dashboard/integration.html",
-            one=found,
-            blocks=blocks,
-            installs=_installs(session).get(found.id, 0),
-            catalogue=_catalogue(),
-        )
 
 
 @dashboard.get("/integrations/<integration>/share")
@@ -171,7 +130,7 @@ def _life(form: MultiDict[str, str]) -> timedelta:
 
 def show_made(session: Session, link: Link, token: str) -> ResponseReturnValue:
     """The page with the link: to copy, as a QR code, for a mail."""
-    settings = current_app.config["PORTAL_SETTINGS"]
+    settings = current_settings()
     url = link_url(settings.base_url, link, token)
     subject = f"Please connect {link.name} for {settings.vendor_name}"
     body = f"Hello,\n\nplease open this page and follow it:\n\n{url}\n\nThe link works once.\n"

@@ -10,6 +10,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from portal.db import Base
+from portal.db.figures import tell_sqlite
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -23,6 +26,9 @@ def _config(engine: sa.Engine) -> Config:
 def upgrade(engine: sa.Engine) -> None:
     """Bring our tables to the newest version."""
     command.upgrade(_config(engine), "head")
+    if engine.dialect.name == "sqlite":
+        with engine.begin() as connection:
+            tell_sqlite(connection, Base.metadata)
 
 
 def is_migrated(engine: sa.Engine) -> bool:

@@ -14,8 +14,8 @@ from sqlalchemy.orm import joinedload
 
 from portal.background import durable, hourly, step
 from portal.clock import now
-from portal.db import transaction
-from portal.events.models import Delivery, DeliveryState
+from portal.db import settings_of, transaction
+from portal.events.models import Delivery, DeliveryState, Event
 from portal.events.rules import ANSWER_KEPT, DELIVERIES, Outcome, is_due, record_attempt, restart_delivery
 from portal.events.schedule import read_retry_after
 from portal.events.signing import sign
@@ -25,6 +25,7 @@ from portal.keys.ring import KeyRing
 log = structlog.get_logger(__name__)
 
 OVERDUE = timedelta(minutes=15)
+AT_ONCE = 500
 
 
 @durable(DELIVERIES)
@@ -56,11 +57,11 @@ def _send(delivery: Delivery) -> Outcome:
     try:
         answer = outbound.send(Request("POST", delivery.url, headers, body.encode()), trusted=True, largest=ANSWER_KEPT)
     except NoAnswer as silence:
-        return Outcome(at, None, str(silence.problem), _ms(start), None)
+        return Outcome(at, None, str(silence.problem), _ms(start), None, headers=headers)
     except Exception as error:
         # Whatever the endpoint sent to cause it: repeating the step would only post to it again and again.
         log.error("delivery attempt failed", delivery=delivery.id, kind=type(error).__name__)  # noqa: TRY400
-        return Outcome(at, None, str(Problem.broken), _ms(start), None)
+        return Outcome(at, None, str(Problem.broken), _ms(start), None, headers=headers)
     wait = read_retry_after(answer.headers, now())
     return Outcome(
         at=at,
@@ -69,6 +70,7 @@ def _send(delivery: Delivery) -> Outcome:
         latency_ms=_ms(start),
         answer=answer.body.decode("utf-8", "replace").replace("\0", "\ufffd"),
         retry_after=wait.total_seconds() if wait is not None else None,
+        headers=headers,
     )
 
 
@@ -96,3 +98,18 @@ def take_up_what_was_dropped() -> None:
     with transaction() as session:
         for delivery_id in session.scalars(overdue.limit(1000)):
             restart_delivery(session, delivery_id, at)
+
+
+@hourly
+def forget_old_events() -> None:
+    """Delete, in small batches, events that are older than the setting says, with their deliveries; none that waits."""
+    with transaction() as session:
+        before = now() - timedelta(days=settings_of(session).event_days)
+    waits = sa.exists().where(Delivery.event_id == Event.id, Delivery.state == DeliveryState.pending)
+    old = sa.select(Event.id).where(Event.created_at < before, ~waits).limit(AT_ONCE)
+    while True:
+        with transaction() as session:
+            ids = list(session.scalars(old))
+            session.execute(sa.delete(Event).where(Event.id.in_(ids)).execution_options(synchronize_session=False))
+        if len(ids) < AT_ONCE:
+            return

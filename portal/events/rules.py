@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,39 +13,21 @@ from sqlalchemy.orm import Session
 
 from portal.background import Queue, enqueue
 from portal.environments import Environment
-from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
+from portal.events.endpoints import address_of, is_listening, subscribers
+from portal.events.errors import EndpointSilent, NoEndpoint, UnknownDelivery, UnknownEvent
+from portal.events.kinds import KEPT_ALWAYS, TEST, body_of, trial_body
+from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Endpoint, Event
 from portal.events.payload import write_payload
 from portal.events.schedule import next_attempt
 from portal.ids import new_id
-from portal.refusals import Refusal
 
 DELIVERIES = Queue("deliveries", at_once=48, per_partition=12)
 ANSWER_KEPT = 1024  # bytes of an endpoint's answer
 
 
-class UnknownEvent(Refusal):
-    """No event by that id."""
-
-    status = 404
-    title = "No such event"
-
-    def __init__(self, event_id: str) -> None:
-        super().__init__(f"There is no event “{event_id}”. `flask event list` shows them.")
-
-
-class NoEndpoint(Refusal):
-    """There is nowhere to deliver to."""
-
-    status = 409
-    title = "There is no endpoint"
-
-    def message(self) -> str:
-        return "Set PORTAL_INSTALLATION_WEBHOOK_URL to where events should be delivered, then try again."
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one attempt. `retry_after` is what the endpoint asked for, in seconds."""
+    """What came of one attempt. `retry_after` is what the endpoint asked for, in seconds; `headers` is what we sent."""
 
     at: datetime
     status: int | None
@@ -53,6 +35,7 @@ class Outcome:
     latency_ms: int
     answer: str | None
     retry_after: float | None = None
+    headers: Mapping[str, str] | None = None
 
     @property
     def is_success(self) -> bool:
@@ -60,42 +43,102 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
+def moment(at: datetime) -> str:
+    """A moment as payloads write it: ISO 8601 in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def announce(
     session: Session,
-    event_type: str,
+    kind: str,
     payload: Mapping[str, Any],
     *,
     environment: Environment,
-    url: str = "",
     now: datetime,
     installation_id: str | None = None,
-) -> Event:
-    """Store an event and, when there is a `url`, enqueue its delivery in the same transaction."""
-    event = Event(
-        id=new_id(),
-        environment=environment,
-        type=event_type,
-        payload=write_payload(dict(payload)),
-        installation_id=installation_id,
-        created_at=now,
-    )
-    session.add(event)
-    if url:
-        _start_delivery(session, event.id, url, now)
+) -> Event | None:
+    """Store an event and enqueue its delivery to each endpoint that takes its kind, in the same transaction.
+
+    What nobody takes isn't stored (None is returned then), except for the documented installation event. Whom it is
+    about is read from the payload's `userId`.
+    """
+    endpoints = subscribers(session, kind, environment)
+    if not endpoints and kind not in KEPT_ALWAYS:
+        return None
+    event = _store(session, kind, body_of(kind, payload), environment, now, installation_id)
+    for endpoint in endpoints:
+        _start_delivery(session, event.id, endpoint, now)
     return event
 
 
-def redeliver(session: Session, event_id: str, url: str, now: datetime) -> Delivery:
-    """Start a new delivery of an event: same id, same payload. Raises `UnknownEvent`, `NoEndpoint`."""
-    if session.get(Event, event_id) is None:
+def send_test_event(session: Session, endpoint: Endpoint, kind: str, now: datetime) -> Event:
+    """Try an endpoint with an event that acts `kind` out; it is sent once. Raises `EndpointSilent`."""
+    if not is_listening(session, endpoint):
+        raise EndpointSilent
+    event = _store(session, TEST, trial_body(kind), endpoint.environment, now, None)
+    _start_delivery(session, event.id, endpoint, now)
+    return event
+
+
+def _store(
+    session: Session,
+    kind: str,
+    body: Mapping[str, Any],
+    environment: Environment,
+    now: datetime,
+    installation_id: str | None,
+) -> Event:
+    user_id = body.get("userId")
+    event = Event(
+        id=new_id(),
+        environment=environment,
+        type=kind,
+        payload=write_payload(dict(body)),
+        installation_id=installation_id,
+        user_id=user_id if isinstance(user_id, str) else None,
+        created_at=now,
+    )
+    session.add(event)
+    return event
+
+
+def find_event(session: Session, event_id: str) -> Event:
+    """The event with this id. Raises `UnknownEvent`."""
+    event = session.get(Event, event_id)
+    if event is None:
         raise UnknownEvent(event_id)
-    if not url:
+    return event
+
+
+def redeliver(session: Session, event_id: str, now: datetime) -> list[Delivery]:
+    """Deliver an event again, with the same id and payload, to each endpoint that takes its kind now.
+
+    Raises `UnknownEvent`, `NoEndpoint`.
+    """
+    event = find_event(session, event_id)
+    endpoints = subscribers(session, event.type, event.environment)
+    if not endpoints:
         raise NoEndpoint
-    return _start_delivery(session, event_id, url, now)
+    return [_start_delivery(session, event_id, endpoint, now) for endpoint in endpoints]
 
 
-def _start_delivery(session: Session, event_id: str, url: str, now: datetime) -> Delivery:
-    delivery = Delivery(id=new_id(), event_id=event_id, url=url, created_at=now, next_attempt_at=now)
+def redeliver_one(session: Session, delivery_id: str, now: datetime) -> Delivery:
+    """Start a delivery anew, to the same endpoint where it is now. Raises `UnknownDelivery`, `EndpointSilent`."""
+    # By way of the event, which has an environment: a delivery has none of its own.
+    delivery = session.scalar(sa.select(Delivery).join(Event).where(Delivery.id == delivery_id))
+    if delivery is None:
+        raise UnknownDelivery(delivery_id)
+    endpoint = delivery.endpoint
+    if endpoint is None or not is_listening(session, endpoint):
+        raise EndpointSilent
+    return _start_delivery(session, delivery.event_id, endpoint, now)
+
+
+def _start_delivery(session: Session, event_id: str, endpoint: Endpoint, now: datetime) -> Delivery:
+    url = address_of(session, endpoint)
+    delivery = Delivery(
+        id=new_id(), event_id=event_id, endpoint_id=endpoint.id, url=url, created_at=now, next_attempt_at=now
+    )
     session.add(delivery)
     session.flush()
     _enqueue_attempt(session, delivery, number=1, delay=0)
@@ -104,9 +147,13 @@ def _start_delivery(session: Session, event_id: str, url: str, now: datetime) ->
 
 def restart_delivery(session: Session, delivery_id: str, now: datetime) -> None:
     """Enqueue the next attempt of a pending delivery whose engine record was lost. Safe to repeat within an hour."""
-    delivery = session.get_one(Delivery, delivery_id)
-    made = session.scalar(sa.select(sa.func.count()).where(DeliveryAttempt.delivery_id == delivery_id))
-    _enqueue_attempt(session, delivery, number=(made or 0) + 1, delay=0, again=f"-{now:%Y%m%d%H}")
+    attempt_now(session, session.get_one(Delivery, delivery_id), why=f"{now:%Y%m%d%H}")
+
+
+def attempt_now(session: Session, delivery: Delivery, *, why: str) -> None:
+    """Enqueue the next attempt of a pending delivery for this moment; once for the same `why`."""
+    made = session.scalar(sa.select(sa.func.count()).where(DeliveryAttempt.delivery_id == delivery.id))
+    _enqueue_attempt(session, delivery, number=(made or 0) + 1, delay=0, again=f"-{why}")
 
 
 def _enqueue_attempt(session: Session, delivery: Delivery, *, number: int, delay: float, again: str = "") -> None:
@@ -148,17 +195,20 @@ def record_attempt(session: Session, delivery_id: str, number: int, outcome: Out
             problem=outcome.problem,
             latency_ms=outcome.latency_ms,
             answer=outcome.answer,
+            headers=dict(outcome.headers) if outcome.headers else None,
         )
     )
     if outcome.is_success:
         delivery.state, delivery.ended_at, delivery.next_attempt_at = DeliveryState.delivered, now, None
         return delivery
-    moment = next_attempt(number, began=delivery.created_at, now=now, retry_after=_wait(outcome))
-    if moment is None:
+    due = None
+    if delivery.event.type != TEST:  # which somebody is watching
+        due = next_attempt(number, began=delivery.created_at, now=now, retry_after=_wait(outcome))
+    if due is None:
         delivery.state, delivery.ended_at, delivery.next_attempt_at = DeliveryState.given_up, now, None
     else:
-        delivery.next_attempt_at = moment
-        _enqueue_attempt(session, delivery, number=number + 1, delay=(moment - now).total_seconds())
+        delivery.next_attempt_at = due
+        _enqueue_attempt(session, delivery, number=number + 1, delay=(due - now).total_seconds())
     return delivery
 
 

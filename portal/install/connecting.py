@@ -137,9 +137,10 @@ def _keep_failure(
     if is_counted and failure.reason is not Problem.busy:  # being turned away by our own bulkhead is nobody's try
         note_failure(
             session,
-            link.id,
+            link,
             app=trial.section.app.name,
             field=failure.field,
+            title=next((f.title for f in trial.section.app.fields if f.name == failure.field), None),
             reason=str(failure.reason),
             message=failure.message,
             now=now,

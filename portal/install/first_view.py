@@ -1,4 +1,5 @@
-"""The first view of a link, rendered once for each version of an integration and then only filled in.
+"""The first view of a link, rendered once for each version of an integration (and of the settings), then only
+filled in.
 
 The page's own template is rendered with marks in the place of what differs from link to link (names, token, nonce);
 a request joins the pieces around its own values. What is shown is therefore the same as what `pages.page` renders,
@@ -25,6 +26,7 @@ from portal.installations.opening import UntouchedLink, find_untouched
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
 from portal.links.models import Link
+from portal.preferences.current import Current
 from portal.users.models import User
 from portal.web import PATH, pack
 from portal.web.headers import NONCE
@@ -49,6 +51,7 @@ class FirstViews:
         self._database: Database = app.extensions["database"]
         self._keys: KeyRing = app.extensions["keys"]
         self._views: dict[object, Pieces] = app.extensions["first_views"]
+        self._current: Current = app.extensions["settings"]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "GET":
@@ -71,7 +74,7 @@ class FirstViews:
         token = facts.get("token", "")
         with self._database.engine.connect() as connection:
             link = find_untouched(connection, self._keys.link_keys, token, facts.get("integrationId", ""), now())
-        pieces = self._views.get(_key(link)) if link is not None else None
+        pieces = self._views.get(_key(link, self._current)) if link is not None else None
         if link is None or pieces is None:
             return None
         return _fill(pieces, _values(link, token, facts.get("alwaysShowCredentials", ""), nonce))
@@ -82,11 +85,14 @@ def make_ready(link: UntouchedLink, integration: Integration) -> None:
     views: dict[object, Pieces] = current_app.extensions["first_views"]
     if len(views) >= _MOST:
         views.clear()
-    views[_key(link)] = _prepare(link, integration)
+    # Before the page is rendered: if a setting changes meanwhile, the page is kept for an edition that is over.
+    key = _key(link, current_app.extensions["settings"])
+    views[key] = _prepare(link, integration)
 
 
-def _key(link: UntouchedLink) -> object:
-    return link.integration_id, link.integration_version, link.workflow_ids
+def _key(link: UntouchedLink, current: Current) -> object:
+    current.settings()
+    return link.integration_id, link.integration_version, link.workflow_ids, current.edition
 
 
 def _values(link: UntouchedLink, token: str, always: str, nonce: str) -> dict[str, str]:

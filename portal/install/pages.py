@@ -137,6 +137,7 @@ def check(link: Link, app: str) -> ResponseReturnValue:
 def use_other(link: Link, app: str) -> ResponseReturnValue:
     """Forget the draft of one app and show its form again."""
     with transaction(link.environment) as session:
+        mark_opened(session, link.id, now())
         drop_draft(session, link.id, app)
     sections = _sections(link, MultiDict({**request.form, f"{app}-use": "new"}))
     section = next(s for s in sections if s.app.name == app)
@@ -265,7 +266,6 @@ def _connect(
                 link,
                 used,
                 press=finish_as,
-                webhook_url=current_app.config["PORTAL_SETTINGS"].installation_webhook_url,
                 now=now(),
                 settings={one.workflow_id: one.values for one in settings},
             )

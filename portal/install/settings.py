@@ -73,13 +73,16 @@ def lay_out_settings(session: Session, link: Link, posted: MultiDict[str, str] |
         fields = fields_of(version.definition)
         if fields:
             known = {**before.get(parent.id, {}), **(link.prefilled or {}).get(parent.id, {})}
-            found.append(WorkflowSettings(parent.id, parent.name, fields, _form(parent.id, fields, posted, known)))
+            found.append(
+                WorkflowSettings(parent.id, parent.name, fields, settings_form(parent.id, fields, posted, known))
+            )
     return found
 
 
-def _form(
+def settings_form(
     workflow_id: str, fields: Sequence[ConfigurableField], posted: MultiDict[str, str] | None, known: Mapping[str, Any]
 ) -> Form:
+    """The form of a workflow's fields: as it was posted, else with what is `known`."""
     made: dict[str, Any] = {}
     for field in fields:
         options: dict[str, Any] = {"label": field.title, "description": field.hint, "validators": [_Declared(field)]}

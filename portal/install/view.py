@@ -23,9 +23,11 @@ from portal.db import transaction
 from portal.install.sections import Section
 from portal.install.settings import WorkflowSettings, lay_out_settings
 from portal.installations.models import Installation
+from portal.installations.rules import current_installation
 from portal.links.errors import LinkEnded
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import NO_INTEGRATION, link_url
+from portal.preferences.current import current_settings
 from portal.refusals import Refusal
 from portal.web import PATH
 from portal.workflows.rules import newest_versions
@@ -137,7 +139,7 @@ class PageView:
     @property
     def mail_url(self) -> str:
         """A prepared mail that hands the page on."""
-        vendor = current_app.config["PORTAL_SETTINGS"].vendor_name
+        vendor = current_settings().vendor_name
         subject = f"Please connect {self.app_titles} for {vendor}"
         body = (
             f"Hello,\n\n{vendor} asks us to connect {self.app_titles}. You have the access that is needed, I don’t. "
@@ -167,8 +169,12 @@ def describe(
     is_done: bool = False,
     facts: Mapping[str, str] | None = None,
     settings: Sequence[WorkflowSettings] | None = None,
+    workflows: Sequence[Listed] | None = None,
 ) -> PageView:
-    """Gather what the page shows. `facts` are the link's own parameters, by default those of the request."""
+    """Gather what the page shows. `facts` are the link's own parameters, by default those of the request.
+
+    `workflows` are by default those that the link installs.
+    """
     facts = g.get("facts", request.values) if facts is None else facts
     catalogue = current_app.extensions["catalogue"]
     if settings is None:
@@ -176,7 +182,7 @@ def describe(
     return PageView(
         link=link,
         sections=sections,
-        workflows=listed_workflows(link),
+        workflows=listed_workflows(link) if workflows is None else workflows,
         press=press,
         hidden={
             "integrationId": link.integration_id or NO_INTEGRATION,
@@ -263,6 +269,27 @@ def _asking(refusal: Refusal) -> dict[str, str]:
     return {name: request.values.get(name, "") for name in ("integrationId", "token")}
 
 
+@dataclass(frozen=True)
+class Installed:
+    """What stands of what an ended link was for: since when, and as which accounts."""
+
+    since: datetime
+    accounts: list[tuple[str, str]]
+
+
+def _installed(refusal: Refusal) -> Installed | None:
+    if not isinstance(refusal, LinkEnded) or not refusal.tells_installed or refusal.integration_id is None:
+        return None
+    catalogue = current_app.extensions["catalogue"]
+    with transaction(refusal.environment) as session:
+        found = current_installation(session, refusal.user_id, refusal.integration_id)
+        if found is None:
+            return None
+        accounts = [(row.app, row.credential.account) for row in found.credentials]
+    titles = [(catalogue[app].title if app in catalogue else app, account) for app, account in accounts]
+    return Installed(found.installed_at, titles)
+
+
 def show_asked() -> ResponseReturnValue:
     """The page that says that the vendor was told."""
     name = "install/asked.html"
@@ -273,7 +300,13 @@ def show_refusal(refusal: Refusal) -> ResponseReturnValue:
     """The page that says what happened and what to do; the same status with and without htmx."""
     name = "install/refused.html"
     message = {"showModal": True} if g.get("is_hidden") else None
-    facts = {"refusal": refusal, "message": message, "is_modal": request.path != PATH, "asking": _asking(refusal)}
+    facts: dict[str, Any] = {
+        "refusal": refusal,
+        "message": message,
+        "is_modal": request.path != PATH,
+        "asking": _asking(refusal),
+    }
+    facts["installed"] = _installed(refusal)
     body = render_block(name, "content", **facts) if htmx.htmx else render_template(name, **facts)
     response = make_response(body, refusal.status)
     if htmx.htmx:

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
+from portal.events.kinds import INSTALLATION_REMOVED
+from portal.events.rules import announce, moment
 from portal.installations.errors import NotConnected, UnknownInstallation
 from portal.installations.models import Installation
 from portal.installations.rules import end_installation, standing_children
@@ -67,7 +69,37 @@ def remove_workflow(session: Session, child: ChildWorkflow, now: datetime) -> No
     """Take a child away; with its last child an installation ends."""
     remove_children(session, [child], now)
     if not standing_children(session, child.installation_id):
-        end_installation(session, session.get_one(Installation, child.installation_id), now)
+        uninstall(session, session.get_one(Installation, child.installation_id), now, [child.workflow_id])
+
+
+def uninstall(
+    session: Session, installation: Installation, now: datetime, workflow_ids: Sequence[str] | None = None
+) -> None:
+    """Take an installation away and announce it; `workflow_ids` are those it ran, unless all of them still stand."""
+    if workflow_ids is None:
+        workflow_ids = [child.workflow_id for child in standing_children(session, installation.id)]
+    _announce_removal(session, installation, workflow_ids, "uninstalled", now)
+    end_installation(session, installation, now)
+
+
+def _announce_removal(
+    session: Session, installation: Installation, workflow_ids: Sequence[str], reason: str, now: datetime
+) -> None:
+    announce(
+        session,
+        INSTALLATION_REMOVED,
+        {
+            "installationId": installation.id,
+            "userId": installation.user_id,
+            "integrationId": installation.integration_id,
+            "workflowIds": list(workflow_ids),
+            "reason": reason,
+            "removedAt": moment(now),
+        },
+        environment=installation.environment,
+        installation_id=installation.id,
+        now=now,
+    )
 
 
 def deactivate_all(session: Session, user: User, now: datetime) -> list[str]:
@@ -120,7 +152,14 @@ def delete_credential(session: Session, credential: Credential, now: datetime) -
 
 
 def delete_user(session: Session, user: User, now: datetime) -> None:
-    """Forget a user with links, credentials and installations; what is running stops. Events stay as they were told."""
+    """Forget a user with links, credentials and installations; what is running stops, and each removal is announced.
+
+    Events stay as they were told.
+    """
+    standing = sa.select(Installation).where(Installation.user_id == user.id, Installation.removed_at.is_(None))
+    for installation in session.scalars(standing).all():
+        workflow_ids = [child.workflow_id for child in standing_children(session, installation.id)]
+        _announce_removal(session, installation, workflow_ids, "user deleted", now)
     deactivate_all(session, user, now)
     session.execute(sa.delete(User).where(User.id == user.id).execution_options(synchronize_session=False))
     session.expunge(user)

@@ -75,7 +75,7 @@ def _choose(session: Session, user: User, apps: Sequence[str], credential_ids: S
 
 
 def complete_installation(
-    session: Session, started_id: str, settings: Mapping[str, Mapping[str, Any]], *, webhook_url: str, now: datetime
+    session: Session, started_id: str, settings: Mapping[str, Mapping[str, Any]], *, now: datetime
 ) -> Installation:
     """Install what was started, with values for the workflows' fields by workflow id.
 
@@ -90,7 +90,6 @@ def complete_installation(
         link,
         link.how.credential_ids,
         press="headless",
-        webhook_url=webhook_url,
         now=now,
         settings=settings,
     )

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
-from portal.db import Base, InEnvironment
+from portal.db import Base, InEnvironment, partial_index
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.users.models import User
@@ -20,11 +20,28 @@ class Installation(InEnvironment, Base):
     """One user's installed integration. `link_id` is unique: one link makes at most one installation."""
 
     __tablename__ = "installations"
-    __table_args__ = (sa.Index("ix_installations_environment_installed_at_id", "environment", "installed_at", "id"),)
+    __table_args__ = (
+        sa.Index("ix_installations_environment_installed_at_id", "environment", "installed_at", "id"),
+        # One for each order that a list of what stands can have, with and without a state and an integration.
+        # `removed_at` stands in it, so that SQLite needs no row to count what stands.
+        *(
+            partial_index(
+                f"ix_installations_{name}",
+                "removed_at IS NULL",
+                *("environment", *more, "installed_at", "id", "removed_at"),
+            )
+            for name, more in (
+                ("standing", ()),
+                ("state", ("is_enabled",)),
+                ("integration", ("integration_id",)),
+                ("integration_state", ("integration_id", "is_enabled")),
+            )
+        ),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    integration_id: Mapped[str] = mapped_column(sa.ForeignKey("integrations.id"), index=True)
+    integration_id: Mapped[str] = mapped_column(sa.ForeignKey("integrations.id"))
     link_id: Mapped[str | None] = mapped_column(sa.ForeignKey("links.id"), unique=True)
     is_enabled: Mapped[bool] = mapped_column(default=True)
     installed_at: Mapped[datetime] = mapped_column(default=now)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.credentials.rules import activate, drop_drafts, open_values
+from portal.events.kinds import INSTALLATION_FINISHED
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.installations.errors import CredentialsMissing
@@ -39,8 +40,6 @@ from portal.workflows.rules import (
     newest_versions,
 )
 
-INSTALLATION_FINISHED = "installation.finished"
-
 Settings = Mapping[str, Mapping[str, Any]]
 
 
@@ -50,7 +49,6 @@ def finish_installation(
     credential_ids: Sequence[str],
     *,
     press: str,
-    webhook_url: str,
     now: datetime,
     settings: Settings | None = None,
 ) -> Installation:
@@ -103,7 +101,6 @@ def finish_installation(
         },
         environment=link.environment,
         installation_id=installation.id,
-        url=webhook_url,
         now=now,
     )
     return installation

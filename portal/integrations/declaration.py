@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -11,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from portal.catalogue import App
+from portal.integrations.reading import NotReadable, read_yaml
 from portal.refusals import Refusal
 from portal.workflows.checking import check_definition
 from portal.workflows.definition import Definition, ForEach, RequestStep, Step, Trigger
@@ -24,12 +26,24 @@ Sentence = Annotated[
 Place = tuple[int | str, ...]
 
 
+@dataclass(frozen=True)
+class Defect:
+    """What is wrong with an integration file, and in which line."""
+
+    line: int | None
+    said: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.said}" if self.line else self.said
+
+
 class IntegrationDefects(Refusal):
     """The integration file can't be applied; every defect is named with its place and the mend."""
 
     title = "This integration file can’t be applied"
+    status = 422
 
-    def __init__(self, source: str, defects: list[str]) -> None:
+    def __init__(self, source: str, defects: list[Defect]) -> None:
         super().__init__("\n".join(f"{source}: {defect}" for defect in defects))
         self.defects = defects
 
@@ -70,32 +84,26 @@ def read_declaration(path: Path, apps: Mapping[str, App]) -> IntegrationDeclarat
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise IntegrationDefects(str(path), [f"can't be read: {error}."]) from None
+        raise IntegrationDefects(str(path), [Defect(None, f"can't be read: {error}.")]) from None
     return parse_declaration(text, apps, source=str(path))
 
 
 def parse_declaration(text: str, apps: Mapping[str, App], *, source: str) -> IntegrationDeclaration:
     """Check the text of an integration file. Raises `IntegrationDefects` with line numbers."""
     try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        if line := _cycle(node, ()):
-            raise IntegrationDefects(
-                source, [f"line {line}: this goes round in a circle: an alias stands inside itself."]
-            )
-        data = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise IntegrationDefects(
-            source, [f"line {line}: this is not YAML: {getattr(error, 'problem', error)}."]
-        ) from None
+        data, node = read_yaml(text)
+    except NotReadable as problem:
+        raise IntegrationDefects(source, [Defect(problem.line, f"{problem}.")]) from None
     try:
         declaration = IntegrationDeclaration.model_validate(data)
     except ValidationError as error:
         raise IntegrationDefects(source, [_told(node, *one) for one in _defects(error)]) from None
     strangers = [
-        f"line {_line(node, ('apps', i))}: there is no app “{app}” in the catalogue: "
-        "`flask catalogue list` names them, `PORTAL_CATALOGUE` adds your own."
+        Defect(
+            _line(node, ("apps", i)),
+            f"there is no app “{app}” in the catalogue: "
+            "`flask catalogue list` names them, `PORTAL_CATALOGUE` adds your own.",
+        )
         for i, app in enumerate(declaration.apps)
         if app not in apps
     ]
@@ -146,9 +154,9 @@ def _defects(error: ValidationError, above: Place = ()) -> Iterator[tuple[Place,
             yield place, one["msg"].removeprefix("Value error, ")
 
 
-def _told(node: yaml.Node | None, place: Place, text: str) -> str:
+def _told(node: yaml.Node | None, place: Place, text: str) -> Defect:
     name = ".".join(str(part) for part in place) or "the file"
-    return f"line {_line(node, place)}: {name}: {text}{'' if text.endswith('?') else '.'}"
+    return Defect(_line(node, place), f"{name}: {text}{'' if text.endswith('?') else '.'}")
 
 
 def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
@@ -167,11 +175,14 @@ def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
     return line
 
 
-def _cycle(node: yaml.Node | None, above: tuple[int, ...]) -> int:
-    """The line of a part that contains itself; 0 when there is none."""
-    if node is None or isinstance(node, yaml.ScalarNode):
-        return 0
-    if id(node) in above:
-        return int(node.start_mark.line) + 1
-    parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-    return next((line for part in parts if (line := _cycle(part, (*above, id(node))))), 0)
+def write_declaration(data: Mapping[str, Any]) -> str:
+    """What was applied, as the text of an integration file; applying that changes nothing."""
+    declaration = IntegrationDeclaration.model_validate(data)
+    plain = declaration.model_dump(mode="json", exclude_defaults=True)
+    return yaml.dump(plain, Dumper=_Plainly, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Plainly(yaml.CSafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        """What stands in two places is written twice."""
+        return True

@@ -39,6 +39,19 @@ class SeveralIntegrations(Refusal):
         )
 
 
+class IntegrationChanged(Refusal):
+    """Somebody else applied another version since the difference was shown."""
+
+    status = 409
+    title = "It was changed meanwhile"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Somebody applied another version of “{name}” since you looked at the difference. "
+            "Nothing was changed: look at the difference again, then apply."
+        )
+
+
 class Applied(enum.StrEnum):
     """What an apply did."""
 
@@ -74,15 +87,19 @@ def find_integration_or_app(session: Session, name: str) -> Integration:
 
 
 def apply_declaration(
-    session: Session, declaration: IntegrationDeclaration, now: datetime
+    session: Session, declaration: IntegrationDeclaration, now: datetime, *, on_version: int | None = None
 ) -> tuple[Integration, Applied]:
     """Make the stored integration of this name equal to `declaration`; the same file again changes nothing.
+
+    With `on_version` only when that is the stored version (0: when there is none). Raises `IntegrationChanged`.
 
     A changed integration and each changed workflow get a new version; children keep the version that they were
     installed with. A workflow that is no longer named is retired: its children run on, new links don't install it.
     """
     data = declaration.model_dump(mode="json")
     integration = session.scalar(sa.select(Integration).where(Integration.name == declaration.name).with_for_update())
+    if on_version is not None and on_version != (integration.version if integration else 0):
+        raise IntegrationChanged(declaration.name)
     if integration is None:
         integration = Integration(name=declaration.name, apps=list(declaration.apps), created_at=now, updated_at=now)
         session.add(integration)

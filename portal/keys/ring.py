@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 from tink import aead, secret_key_access
 
+from portal.keys.reading import split_keys
 from portal.settings import MissingSetting, Settings
 
 if TYPE_CHECKING:
@@ -134,11 +135,15 @@ def _new_rsa_key() -> str:
     ).decode()
 
 
-def _parse_rsa_key(text: str) -> rsa.RSAPrivateKey:
-    key = serialization.load_pem_private_key(text.encode(), password=None)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise MissingSetting("PORTAL_WEBHOOK_PRIVATE_KEY must be an RSA private key.")
-    return key
+def _parse_rsa_keys(text: str) -> list[rsa.RSAPrivateKey]:
+    keys = [serialization.load_pem_private_key(pem.encode(), password=None) for pem in split_keys(text)]
+    if not keys or not all(isinstance(key, rsa.RSAPrivateKey) for key in keys):
+        raise MissingSetting("PORTAL_WEBHOOK_PRIVATE_KEY must be an RSA private key (or two, one after another).")
+    return [key for key in keys if isinstance(key, rsa.RSAPrivateKey)]
+
+
+def _public_pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _new_webhook_secret() -> str:
@@ -163,7 +168,7 @@ class KeyRing:
             settings.webhook_private_key,
             folder / "webhook.pem",
             _new_rsa_key,
-            _parse_rsa_key,
+            _parse_rsa_keys,
         )
         self._secrets = _Source(
             "PORTAL_WEBHOOK_SECRETS",
@@ -176,7 +181,7 @@ class KeyRing:
     @property
     def _all(
         self,
-    ) -> tuple[_Source[aead.Aead], _Source[list[str]], _Source[rsa.RSAPrivateKey], _Source[list[str]]]:
+    ) -> tuple[_Source[aead.Aead], _Source[list[str]], _Source[list[rsa.RSAPrivateKey]], _Source[list[str]]]:
         return self._seal, self._links, self._rsa, self._secrets
 
     def create_missing(self) -> None:
@@ -225,12 +230,18 @@ class KeyRing:
 
     @property
     def public_key_pem(self) -> bytes:
-        """The public half of the RSA key, PEM (SubjectPublicKeyInfo)."""
-        return (
-            self._rsa.value()
-            .public_key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        )
+        """The public half of the RSA key that signs, PEM (SubjectPublicKeyInfo)."""
+        return _public_pem(self._rsa.value()[0])
+
+    @property
+    def public_keys_pem(self) -> bytes:
+        """The public halves of all RSA keys in force: the one that signs, then the one that will, if it's announced."""
+        return b"".join(_public_pem(key) for key in self._rsa.value())
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a new RSA key is announced that doesn't sign yet."""
+        return len(self._rsa.value()) > 1
 
     @property
     def webhook_secrets(self) -> list[str]:
@@ -239,7 +250,7 @@ class KeyRing:
 
     def sign_rsa(self, message: bytes) -> str:
         """Lower-case hex of an RSA signature of `message`: SHA-256, PKCS#1 v1.5."""
-        return self._rsa.value().sign(message, padding.PKCS1v15(), hashes.SHA256()).hex()
+        return self._rsa.value()[0].sign(message, padding.PKCS1v15(), hashes.SHA256()).hex()
 
     def webhooks(self) -> list[Webhook]:
         """A Standard Webhooks signer for each secret."""
@@ -258,10 +269,31 @@ class KeyRing:
         keyset["key"] = [key for key in keyset["key"] if key["keyId"] == keyset["primaryKeyId"]]
         self._seal.write(json.dumps(keyset))
 
+    def require_no_change(self) -> None:
+        """Raises `MissingSetting` while a new webhook key is announced: one change at a time."""
+        if self.is_changing:
+            raise MissingSetting(
+                "A new webhook key is announced already. Run `flask keys switch` once every endpoint knows it."
+            )
+
     def rotate_webhook_keys(self) -> None:
-        """Make a new RSA key and a new webhook secret; the last secret goes on signing beside the new one."""
-        self._rsa.write(_new_rsa_key())
+        """Begin a change: announce a new RSA key, and let a new webhook secret sign beside the last one.
+
+        Until `switch_webhook_keys`, what endpoints have verifies as before.
+        """
+        self.require_no_change()
+        self._rsa.write(self._rsa.text().rstrip() + "\n" + _new_rsa_key())
         self._secrets.write("\n".join([self.webhook_secrets[-1], _new_webhook_secret()]))
+
+    def switch_webhook_keys(self) -> None:
+        """End a change: the announced RSA key signs; the old one and the old webhook secret are forgotten.
+
+        Raises `MissingSetting` when no new key was announced.
+        """
+        if not self.is_changing:
+            raise MissingSetting("No new webhook key is announced. Run `flask keys rotate --webhooks` first.")
+        self._rsa.write(split_keys(self._rsa.text())[-1])
+        self._secrets.write(self.webhook_secrets[-1])
 
 
 def _add_seal_key(source: _Source[aead.Aead]) -> None:

@@ -31,10 +31,14 @@ class LinkEnded(Refusal):
     """Base of the refusals for a link that was good once. The facts are copied: the row may be out of reach later."""
 
     status = 410
+    tells_installed = True  # whether its page may say what is installed already
 
     def __init__(self, link: Link) -> None:
         super().__init__(self._sentence(link))
         self.finished_by = link.finished_by
+        self.environment = link.environment
+        # Whose it was and for what: what is told of that, is told to whoever holds the link.
+        self.user_id, self.integration_id = link.user_id, link.integration_id
 
     @abstractmethod
     def _sentence(self, link: Link) -> str: ...
@@ -55,8 +59,9 @@ class LinkFinished(LinkEnded):
 
 
 class LinkRevoked(LinkEnded):
-    """The vendor took the link back."""
+    """The vendor took the link back: maybe because somebody else has it, so the page says nothing more."""
 
+    tells_installed = False
     title = "This link was withdrawn"
 
     def _sentence(self, link: Link) -> str:

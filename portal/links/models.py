@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
-from portal.db import Base, InEnvironment
+from portal.db import Base, InEnvironment, partial_index
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.links.manner import Manner
@@ -37,6 +37,43 @@ class LinkOrigin(enum.StrEnum):
     headless = "headless"  # for an installation that the vendor's own page asks for
 
 
+# In the words of SQL, for indexes over the links of one state alone. The moments of a state that time decides
+# (whether a link is over) are no part of it: such an index is in the order of when its links end.
+_GOES_ON = "finished_at IS NULL AND revoked_at IS NULL"
+_STATES: dict[LinkState, tuple[str, str]] = {
+    LinkState.created: (f"{_GOES_ON} AND verified_at IS NULL AND opened_at IS NULL", "expires_at"),
+    LinkState.opened: (f"{_GOES_ON} AND verified_at IS NULL AND opened_at IS NOT NULL", "expires_at"),
+    LinkState.verified: (f"{_GOES_ON} AND verified_at IS NOT NULL", "expires_at"),
+    LinkState.finished: ("finished_at IS NOT NULL", "created_at"),
+    LinkState.revoked: ("finished_at IS NULL AND revoked_at IS NOT NULL", "created_at"),
+    LinkState.expired: ("coalesce(finished_at, revoked_at) IS NULL", "expires_at"),  # also those that go on
+}
+
+
+# The moment in whose order the links of a state are kept.
+STATE_ORDER = {state: moment for state, (_, moment) in _STATES.items()}
+
+
+def _indexes() -> list[sa.Index]:
+    """One for each order that a list of links can have, with and without an integration."""
+    whole, parts = ("environment", "origin"), ("environment", "origin", "integration_id")
+    made = [
+        sa.Index("ix_links_made", *whole, "created_at", "id"),
+        sa.Index("ix_links_until", *whole, "expires_at", "id"),
+    ]
+    made += [
+        sa.Index("ix_links_made_of_integration", *parts, "created_at", "id"),
+        sa.Index("ix_links_until_of_integration", *parts, "expires_at", "id"),
+        partial_index("ix_links_requested", "requested_at IS NOT NULL", "environment", "requested_at"),
+    ]
+    for state, (condition, moment) in _STATES.items():
+        # What the condition names stands in the index that is counted with, so that SQLite needs no row to count it.
+        counted = ("finished_at", "revoked_at") if state is LinkState.expired else ()
+        made.append(partial_index(f"ix_links_{state}", condition, *whole, moment, "id", *counted))
+        made.append(partial_index(f"ix_links_{state}_of_integration", condition, *parts, moment, "id"))
+    return made
+
+
 class Link(InEnvironment, Base):
     """What was promised with a link, and when each step of its funnel was reached. The token itself isn't kept.
 
@@ -45,12 +82,12 @@ class Link(InEnvironment, Base):
     """
 
     __tablename__ = "links"
-    __table_args__ = (sa.Index("ix_links_environment_created_at_id", "environment", "created_at", "id"),)
+    __table_args__ = tuple(_indexes())
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
     user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    integration_id: Mapped[str | None] = mapped_column(sa.ForeignKey("integrations.id"), index=True)
+    integration_id: Mapped[str | None] = mapped_column(sa.ForeignKey("integrations.id"))
     origin: Mapped[LinkOrigin] = mapped_column(default=LinkOrigin.link)
     app: Mapped[str | None] = mapped_column(sa.String(64))
     locale: Mapped[str | None] = mapped_column(sa.String(35))
@@ -68,6 +105,11 @@ class Link(InEnvironment, Base):
     revoked_at: Mapped[datetime | None]
     requested_at: Mapped[datetime | None]  # when its user last asked for a new one
     finished_by: Mapped[str | None] = mapped_column(sa.String(64))  # which press of the button finished it
+
+    # When its user last did something, and when to warn of its end; each empty once it was told or doesn't matter any
+    # more, so that looking for what is due costs the same however many links there are.
+    quiet_since: Mapped[datetime | None] = mapped_column(index=True)
+    warn_at: Mapped[datetime | None] = mapped_column(index=True)
 
     user: Mapped[User] = relationship()
     integration: Mapped[Integration | None] = relationship()

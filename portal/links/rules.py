@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from portal.events.kinds import LINK_FAILED, LINK_OPENED, LINK_REQUESTED
+from portal.events.rules import announce, moment
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.links.errors import (
@@ -30,6 +33,7 @@ from portal.links.token import Claims, NotOurToken, hash_token, read_token, writ
 from portal.users.models import User
 
 REQUESTS_EVERY = timedelta(days=1)
+WARNED_BEFORE = timedelta(days=1)  # its end; of a link that lives no longer nobody is warned
 DEFAULT_LIFE = timedelta(days=7)
 LONGEST_LIFE = timedelta(days=366)
 TRIES, TRIES_WITHIN = 10, timedelta(minutes=10)
@@ -110,6 +114,7 @@ def create_link(
         workflow_ids=list(workflow_ids) if workflow_ids else None,
         created_at=now,
         expires_at=now + life,
+        warn_at=now + life - WARNED_BEFORE if origin is LinkOrigin.link and life > WARNED_BEFORE else None,
     )
     session.add(link)
     session.flush()
@@ -167,12 +172,16 @@ def require_usable(link: Link, at: datetime) -> None:
 
 
 def in_state(state: LinkState, at: datetime) -> sa.ColumnElement[bool]:
-    """The condition that a link is in this state at the moment `at`; the same as `Link.state` says of a row."""
+    """The condition that a link is in this state at the moment `at`; the same as `Link.state` says of a row.
+
+    Each is in the words of the index of its state (see `models`).
+    """
     goes_on = sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at > at)
+    has_not_ended = sa.func.coalesce(Link.finished_at, Link.revoked_at).is_(None)
     conditions: dict[LinkState, sa.ColumnElement[bool]] = {
         LinkState.finished: Link.finished_at.is_not(None),
         LinkState.revoked: sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_not(None)),
-        LinkState.expired: sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at <= at),
+        LinkState.expired: sa.and_(has_not_ended, Link.expires_at <= at),
         LinkState.verified: sa.and_(goes_on, Link.verified_at.is_not(None)),
         LinkState.opened: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_not(None)),
         LinkState.created: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_(None)),
@@ -180,19 +189,39 @@ def in_state(state: LinkState, at: datetime) -> sa.ColumnElement[bool]:
     return conditions[state]
 
 
-def _stamp(session: Session, link_id: str, column: str, at: datetime) -> None:
+def _stamp(session: Session, link_id: str, column: str, at: datetime) -> bool:
     # Only the first time counts, also when two requests come at once.
-    session.execute(
+    stamped = session.execute(
         sa.update(Link)
         .where(Link.id == link_id, getattr(Link, column).is_(None))
         .values({column: at})
         .execution_options(synchronize_session=False)
     )
+    return bool(stamped.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def mark_opened(session: Session, link_id: str, now: datetime) -> None:
-    """Note that a person was on the page (see docs/decisions on who counts as a person)."""
-    _stamp(session, link_id, "opened_at", now)
+    """Note that a person did something on the page (see docs/decisions on who counts as a person).
+
+    The first time is announced; from then on it counts how long the person has done nothing.
+    """
+    if not _stamp(session, link_id, "opened_at", now):
+        _set_quiet(session, now, Link.id == link_id, Link.quiet_since.is_not(None))
+        return
+    link = session.get_one(Link, link_id)
+    if link.origin is LinkOrigin.link:
+        _set_quiet(session, now, Link.id == link_id)
+        announce_about(session, link, LINK_OPENED, {"openedAt": moment(now)}, now)
+
+
+def _set_quiet(session: Session, now: datetime, *which: sa.ColumnElement[bool]) -> None:
+    session.execute(sa.update(Link).where(*which).values(quiet_since=now).execution_options(synchronize_session=False))
+
+
+def announce_about(session: Session, link: Link, kind: str, facts: Mapping[str, Any], now: datetime) -> None:
+    """Announce what happened to a link."""
+    named = {"linkId": link.id, "userId": link.user_id, "integrationId": link.integration_id}
+    announce(session, kind, {**named, **facts}, environment=link.environment, now=now)
 
 
 def mark_verified(session: Session, link_id: str, now: datetime) -> None:
@@ -206,20 +235,38 @@ def mark_passed_on(session: Session, link_id: str, now: datetime) -> None:
 
 
 def request_new_link(session: Session, link: Link, now: datetime) -> None:
-    """Remember that the person on the page of an ended link asks for a new one; once a day counts."""
-    session.execute(
+    """Remember that the person on the page of an ended link asks for a new one, and announce it; once a day counts."""
+    asked = session.execute(
         sa.update(Link)
         .where(Link.id == link.id, sa.or_(Link.requested_at.is_(None), Link.requested_at < now - REQUESTS_EVERY))
         .values(requested_at=now)
         .execution_options(synchronize_session=False)
     )
+    if asked.rowcount == 1 and link.origin is LinkOrigin.link:  # type: ignore[attr-defined]
+        facts = {"state": str(link.state(now)), "requestedAt": moment(now)}
+        announce_about(session, link, LINK_REQUESTED, facts, now)
 
 
 def note_failure(
-    session: Session, link_id: str, *, app: str, field: str | None, reason: str, message: str, now: datetime
+    session: Session,
+    link: Link,
+    *,
+    app: str,
+    field: str | None,
+    title: str | None,
+    reason: str,
+    message: str,
+    now: datetime,
 ) -> None:
-    """Remember a failed try in words (never the values), for the vendor and for `require_patience`."""
-    session.add(FailedTry(link_id=link_id, app=app, field=field, reason=reason, message=message[:500], at=now))
+    """Remember a failed try in words (never the values), for the vendor and for `require_patience`, and announce it.
+
+    `title` is what the field is called on the page.
+    """
+    mark_opened(session, link.id, now)
+    session.add(FailedTry(link_id=link.id, app=app, field=field, reason=reason, message=message[:500], at=now))
+    if link.origin is LinkOrigin.link:
+        words = {"app": app, "field": field, "fieldTitle": title, "reason": reason, "message": message[:500]}
+        announce_about(session, link, LINK_FAILED, {**words, "failedAt": moment(now)}, now)
 
 
 def require_patience(session: Session, link_id: str, now: datetime) -> None:
@@ -241,12 +288,16 @@ def spend(session: Session, link: Link, *, press: str, now: datetime) -> None:
     Raises what `require_usable` raises, as the row stands at this moment. `press` names the press of the button,
     so that the same press sent twice can be told from another tab.
     """
+    if link.opened_at is None and link.origin is LinkOrigin.link:
+        mark_opened(session, link.id, now)
     spent = session.execute(
         sa.update(Link)
         .where(Link.id == link.id, Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at > now)
         .values(
             finished_at=now,
             finished_by=press,
+            quiet_since=None,
+            warn_at=None,
             opened_at=sa.func.coalesce(Link.opened_at, now),
             verified_at=sa.func.coalesce(Link.verified_at, now),
         )
@@ -265,7 +316,7 @@ def revoke_link(session: Session, link: Link, now: datetime) -> None:
     session.execute(
         sa.update(Link)
         .where(Link.id == link.id, Link.finished_at.is_(None), Link.revoked_at.is_(None))
-        .values(revoked_at=now)
+        .values(revoked_at=now, quiet_since=None, warn_at=None)
     )
     session.refresh(link)
     if link.finished_at:

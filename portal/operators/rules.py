@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from portal.environments import Environment
+from portal.operators.errors import DomainNotAllowed, NotInvited, OtherPerson
 from portal.operators.models import Invitation, Operator, OperatorSession, Role
 from portal.refusals import Refusal
+from portal.settings import Settings
 
 INVITATION_LIFE = timedelta(hours=1)
 SESSION_LIFE = timedelta(days=14)  # without being seen
@@ -94,6 +96,11 @@ def find_invitation(session: Session, token: str, now: datetime) -> Invitation:
 def sign_in(session: Session, token: str, *, browser: str, now: datetime) -> tuple[OperatorSession, str]:
     """Use an invitation up and start a session; its token is for the cookie. Raises `InvitationUnusable`."""
     invitation = find_invitation(session, token, now)
+    _use(session, invitation, now)
+    return start_session(session, invitation.operator, browser=browser, now=now)
+
+
+def _use(session: Session, invitation: Invitation, now: datetime) -> None:
     used = session.execute(
         sa.update(Invitation)
         .where(Invitation.id == invitation.id, Invitation.used_at.is_(None))
@@ -102,11 +109,12 @@ def sign_in(session: Session, token: str, *, browser: str, now: datetime) -> tup
     )
     if used.rowcount != 1:  # type: ignore[attr-defined]
         raise InvitationUnusable
-    return start_session(session, invitation.operator, browser=browser, now=now)
 
 
-def start_session(session: Session, operator: Operator, *, browser: str, now: datetime) -> tuple[OperatorSession, str]:
-    """Start a session of somebody who has just proved who they are."""
+def start_session(
+    session: Session, operator: Operator, *, browser: str, now: datetime, proved_at: datetime | None = None
+) -> tuple[OperatorSession, str]:
+    """Start a session of somebody who has proved who they are, by default just now."""
     token = secrets.token_urlsafe(32)
     row = OperatorSession(
         operator=operator,
@@ -116,7 +124,7 @@ def start_session(session: Session, operator: Operator, *, browser: str, now: da
         browser=browser[:200],
         created_at=now,
         seen_at=now,
-        proved_at=now,
+        proved_at=min(proved_at or now, now),
     )
     session.add(row)
     session.flush()
@@ -166,6 +174,41 @@ def end_session(session: Session, operator_id: str, session_id: str, now: dateti
 def has_proved(row: OperatorSession, now: datetime) -> bool:
     """Whether the operator proved who they are lately enough for what is dangerous."""
     return row.proved_at > now - PROOF_LIFE
+
+
+def prove_again(session: Session, session_id: str, operator: Operator, proved_at: datetime) -> None:
+    """Note that who is signed in has proved it again. Raises `OtherPerson` when it was somebody else."""
+    row = session.get_one(OperatorSession, session_id)
+    if row.operator_id != operator.id:
+        raise OtherPerson
+    row.proved_at = max(row.proved_at, proved_at)
+
+
+def prove_by_invitation(session: Session, session_id: str, token: str, now: datetime) -> None:
+    """The same by a sign-in link, which is used up. Raises `InvitationUnusable`, `OtherPerson`."""
+    invitation = find_invitation(session, token, now)
+    prove_again(session, session_id, invitation.operator, now)
+    _use(session, invitation, now)
+
+
+def admit(session: Session, email: str, settings: Settings, now: datetime) -> tuple[Operator, bool]:
+    """The operator with this address, which a provider has verified, and whether they come for the first time.
+
+    Newcomers are let in with the role of the settings, if any. Raises `BadEmail`, `DomainNotAllowed`, `NotInvited`.
+    """
+    if not _EMAIL.fullmatch(email):
+        raise BadEmail(email)
+    if settings.oidc_domains and email.rpartition("@")[2] not in settings.oidc_domains:
+        raise DomainNotAllowed(email)
+    known = session.scalar(sa.select(Operator).where(Operator.email == email))
+    if known is not None:
+        return known, False
+    if not settings.oidc_role:
+        raise NotInvited(email)
+    newcomer = Operator(email=email, role=Role(settings.oidc_role), created_at=now)
+    session.add(newcomer)
+    session.flush()
+    return newcomer, True
 
 
 def remove_operator(session: Session, email: str) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
 from portal.db import settings_of
-from portal.runs.models import UNFINISHED, Run, RunState, RunStep, WorkflowDay
+from portal.runs.models import Run, RunState, RunStep, WorkflowDay
 from portal.runs.rules import leg_name
 
 BATCH = 500
@@ -73,7 +73,7 @@ def days_of(session: Session, now: datetime, *, workflow_id: str | None = None, 
 def forget_old_runs(session: Session, before: datetime) -> int:
     """Delete up to `BATCH` runs that ended and began before this moment, with their steps; how many it were."""
     ids = list(
-        session.scalars(sa.select(Run.id).where(Run.created_at < before, Run.state.not_in(UNFINISHED)).limit(BATCH))
+        session.scalars(sa.select(Run.id).where(Run.created_at < before, Run.ended_at.is_not(None)).limit(BATCH))
     )
     _delete(session, ids)
     return len(ids)
@@ -99,7 +99,7 @@ class Erased:
 def erase_runs(session: Session, user_id: str) -> Erased:
     """Delete up to `BATCH` runs of a user, and the logs of those that are still under way. None left: `runs` is 0."""
     finished = session.execute(
-        sa.select(Run.id, Run.number, Run.leg).where(Run.user_id == user_id, Run.state.not_in(UNFINISHED)).limit(BATCH)
+        sa.select(Run.id, Run.number, Run.leg).where(Run.user_id == user_id, Run.ended_at.is_not(None)).limit(BATCH)
     ).all()
     steps = _delete(session, [row.id for row in finished])
     if not finished:

@@ -16,11 +16,12 @@ from sqlalchemy.orm import Session, aliased
 from portal.background import Queue, enqueue
 from portal.credentials.models import Credential, InstallationCredential
 from portal.db import insert_new, is_alone_in_writing
+from portal.events.kinds import CREDENTIAL_BROKEN, RUN_FAILED
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
 from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning, UnknownRun
-from portal.runs.models import BLOCKING, UNFINISHED, Run, RunState, SeenItem, WorkflowDay
+from portal.runs.models import Run, RunState, SeenItem, WorkflowDay
 from portal.workflows.definition import LARGEST_VALUE
 from portal.workflows.models import ChildWorkflow
 from portal.workflows.sizes import DEEPEST_VALUE, as_json, bytes_of, is_too_deep
@@ -32,8 +33,6 @@ WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
 GIVEN_UP_AFTER = timedelta(days=1)
 DROPPED_AT_ONCE = 500
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
-
-RUN_FAILED, CREDENTIAL_BROKEN = "run.failed", "credential.broken"
 
 
 @dataclass(frozen=True)
@@ -229,11 +228,16 @@ _THIS_STEP = (*_THIS_LEG, Run.progress == sa.bindparam("at_progress"), Run.state
 
 def _claim() -> sa.Update:
     other = aliased(Run)
-    earlier = sa.exists().where(other.child_id == Run.child_id, other.state.in_(BLOCKING), other.number < Run.number)
+    earlier = sa.exists().where(
+        other.child_id == Run.child_id,
+        other.ended_at.is_(None),
+        other.state != RunState.waiting,
+        other.number < Run.number,
+    )
     is_paused = sa.exists().where(ChildWorkflow.id == Run.child_id, ChildWorkflow.paused_at.is_not(None))
     return (
         sa.update(Run)
-        .where(*_THIS_LEG, Run.state.in_(UNFINISHED), ~earlier)
+        .where(*_THIS_LEG, Run.ended_at.is_(None), ~earlier)
         .values(
             # Cast, because PostgreSQL takes the outcome of a CASE for text.
             state=sa.cast(sa.case((is_paused, RunState.paused), else_=RunState.running), Run.state.type),
@@ -252,7 +256,7 @@ _HOLD_CHILD = (
     .with_for_update(of=ChildWorkflow, key_share=True)
 )
 _HOLD_LEG = sa.select(Run.id).where(*_THIS_LEG).with_for_update(key_share=True)
-_PARK = sa.update(Run).where(*_THIS_LEG, Run.state.in_(UNFINISHED)).values(is_parked=True)
+_PARK = sa.update(Run).where(*_THIS_LEG, Run.ended_at.is_(None)).values(is_parked=True)
 _ADVANCE = (
     sa.update(Run)
     .where(*_THIS_STEP)
@@ -274,7 +278,8 @@ _FOLLOWING = (
     .where(
         Run.child_id == sa.bindparam("child"),
         Run.id != sa.bindparam("run_id"),
-        sa.or_(Run.state.in_(BLOCKING), sa.and_(Run.state == RunState.waiting, Run.is_parked)),
+        Run.ended_at.is_(None),
+        sa.or_(Run.state != RunState.waiting, Run.is_parked),
     )
     .order_by(Run.number)
     .limit(1)
@@ -551,7 +556,7 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
     """
     runs = session.scalars(
         sa.select(Run)
-        .where(Run.child_id.in_(list(child_ids)), Run.state.in_(UNFINISHED))
+        .where(Run.child_id.in_(list(child_ids)), Run.ended_at.is_(None))
         .order_by(Run.workflow_id, Run.child_id, Run.number)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
@@ -570,7 +575,7 @@ def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflo
     """Let a child do the runs that an earlier one, whose place it takes, didn't end; each goes on where it stood."""
     left = session.scalars(
         sa.select(Run)
-        .where(Run.child_id == earlier.id, Run.state.in_(UNFINISHED))
+        .where(Run.child_id == earlier.id, Run.ended_at.is_(None))
         .order_by(Run.number)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
@@ -587,7 +592,12 @@ def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflo
 def take_up_dropped(session: Session, before: datetime, ended: Callable[[Sequence[str]], set[str]]) -> int:
     """Enqueue again what began before this moment and has no leg any more; `ended` tells which legs are over."""
     other = aliased(Run)
-    earlier = sa.exists().where(other.child_id == Run.child_id, other.state.in_(BLOCKING), other.number < Run.number)
+    earlier = sa.exists().where(
+        other.child_id == Run.child_id,
+        other.ended_at.is_(None),
+        other.state != RunState.waiting,
+        other.number < Run.number,
+    )
     is_due = sa.or_(
         sa.and_(Run.state.in_((RunState.queued, RunState.running)), Run.created_at < before),
         sa.and_(Run.state.in_((RunState.retrying, RunState.waiting)), Run.next_at < before),

@@ -1,47 +1,99 @@
-"""Everything that is stored about a user, in one document, without any secret."""
+"""Everything that is stored about a user, in one JSON document, without any secret: long work, batch by batch."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from portal.tasks.models import Task
+from portal.tasks.rules import File, add_part, long_work, start_task
 from portal.users.models import User
 
+EXPORT = "users.export"
+BATCH = 500
 # Columns that open something; what they hold is never given out.
 SECRET = {"sealed", "token_hash", "key_hash"}
-
-
 # What both users and the vendor hang on: going down from there would leave the user.
-_SHARED = {"integrations", "integration_versions", "workflows", "workflow_versions"}
+_SHARED = {"integrations", "integration_versions", "workflows", "workflow_versions", "endpoints"}
 
 
-def export_user(session: Session, user: User) -> dict[str, Any]:
-    """Rows of every table that belong to the user, by table, with plain values.
+def start_export(session: Session, user: User, *, title: str, asked_by: str, now: datetime) -> Task:
+    """Write the document in the background."""
+    file = File(f"user-{user.id}.json", "application/json")
+    return start_task(session, EXPORT, title=title, asked_by=asked_by, now=now, params={"user": user.id}, file=file)
 
-    What belongs to a user is found by following foreign keys down from the table of users, so that a table that is
-    added later is exported without a word.
+
+@long_work(EXPORT, needs="member")
+def export_batch(session: Session, task: Task, now: datetime) -> bool:
+    """The next rows of the document: an object with a list of rows for each table that knows the user."""
+    tables = _tables_of(task.params["user"])
+    if task.total is None:
+        task.total = sum(_count(session, table, condition) for table, condition in tables)
+    place, after = task.cursor.get("table", 0), task.cursor.get("after")
+    table, condition = tables[place]
+    rows = _rows(session, table, condition, after)
+    is_first, is_whole = after is None, len(rows) < BATCH
+    opening = ("{" if place == 0 else ",") + f"\n{json.dumps(table.name)}: [" if is_first else ""
+    written = (",\n" if not is_first and rows else "") + ",\n".join(_written(table, row) for row in rows)
+    is_last = is_whole and place == len(tables) - 1
+    add_part(session, task, opening + written + ("]" if is_whole else "") + ("\n}\n" if is_last else ""))
+    task.done += len(rows)
+    task.cursor = {"table": place + 1} if is_whole else {"table": place, "after": _key(table, rows[-1])}
+    return not is_last
+
+
+def _tables_of(user_id: str) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
+    """Each table with the condition for rows of the user, parents before their parts.
+
+    They are found by following foreign keys (and columns that say `follows`) down from the table of users, so that a
+    table that is added later is exported without a word.
     """
     users = User.metadata.tables["users"]
-    document = {"users": _rows(session, users, users.c.id == user.id)}
-    for table in User.metadata.sorted_tables:  # parents come before their parts
-        keys = [
-            key
-            for key in table.foreign_keys
-            if key.column.table.name in document and key.column.table.name not in _SHARED and table is not users
+    found = {users.name: (users, users.c.id == user_id)}
+    for table in User.metadata.sorted_tables:
+        if table is users or table.name in _SHARED:
+            continue
+        ways = [
+            column.in_(sa.select(found[parent][0].c.id).where(found[parent][1]))
+            for column, parent in _parents(table)
+            if parent in found and parent != table.name
         ]
-        if keys and table.name not in _SHARED:
-            ids = [(key.parent, [row["id"] for row in document[key.column.table.name]]) for key in keys]
-            document[table.name] = _rows(session, table, sa.or_(*(column.in_(known) for column, known in ids)))
-    return document
+        if ways:
+            found[table.name] = (table, sa.or_(*ways))
+    return list(found.values())
 
 
-def _rows(session: Session, table: sa.Table, condition: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
-    rows = session.execute(sa.select(table).where(condition)).mappings()
-    return [{name: _plain(value) for name, value in row.items() if name not in SECRET} for row in rows]
+def _parents(table: sa.Table) -> list[tuple[sa.Column[Any], str]]:
+    keys = [(key.parent, key.column.table.name) for key in sorted(table.foreign_keys, key=lambda k: k.parent.name)]
+    return keys + [(column, column.info["follows"]) for column in table.columns if "follows" in column.info]
 
 
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+def _count(session: Session, table: sa.Table, condition: sa.ColumnElement[bool]) -> int:
+    return session.scalar(sa.select(sa.func.count()).select_from(table).where(condition)) or 0
+
+
+def _rows(
+    session: Session, table: sa.Table, condition: sa.ColumnElement[bool], after: Sequence[Any] | None
+) -> list[sa.RowMapping]:
+    key = list(table.primary_key)
+    statement = sa.select(table).where(condition).order_by(*key).limit(BATCH)
+    if after is not None:
+        values = (sa.literal(value, column.type) for value, column in zip(after, key, strict=True))
+        statement = statement.where(sa.tuple_(*key) > sa.tuple_(*values))
+    return list(session.execute(statement).mappings())
+
+
+def _key(table: sa.Table, row: sa.RowMapping) -> list[Any]:
+    return [row[column.name] for column in table.primary_key]
+
+
+def _written(table: sa.Table, row: sa.RowMapping) -> str:
+    # Bytes are sealed, whatever their column is called.
+    is_open = {c.name for c in table.columns if c.name not in SECRET and not isinstance(c.type, sa.LargeBinary)}
+    facts = {name: value for name, value in row.items() if name in is_open}
+    return json.dumps(facts, ensure_ascii=False, default=str)

@@ -22,6 +22,7 @@ class User(InEnvironment, Base):
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
-    username: Mapped[str] = mapped_column(sa.String(255))
+    # In the order of its characters, so that an index finds names by their beginning, whatever the language.
+    username: Mapped[str] = mapped_column(sa.String(255).with_variant(sa.String(255, collation="C"), "postgresql"))
     full_name: Mapped[str | None] = mapped_column(sa.String(255))
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -59,17 +59,30 @@ def find_user(session: Session, name: str) -> User:
 
 
 def begins_with(text: str) -> sa.ColumnElement[bool]:
-    """The condition that a username begins with `text`, as typed or in lower case; an index answers it."""
-    found = [sa.and_(User.username >= start, User.username < start + "\U0010ffff") for start in {text, text.lower()}]
-    return sa.or_(*found)
+    """The condition that a username begins with `text`; an index answers it."""
+    return sa.and_(User.username >= text, User.username < text + "\U0010ffff")
 
 
 def search_users(session: Session, text: str, limit: int) -> list[User]:
-    """The first users, by name, whose username begins with `text`; nobody for no text."""
+    """The first users, by name, whose username begins with `text`, as typed or in lower case; nobody for no text."""
     text = text.strip()[:255]
     if not text:
         return []
-    return list(session.scalars(sa.select(User).where(begins_with(text)).order_by(User.username).limit(limit)))
+    # One question for each spelling: both at once would be answered by sorting all whom either finds.
+    found = [
+        user
+        for start in {text, text.lower()}
+        for user in session.scalars(sa.select(User).where(begins_with(start)).order_by(User.username).limit(limit))
+    ]
+    return sorted(found, key=lambda user: user.username)[:limit]
+
+
+def spelling_of(session: Session, text: str) -> str:
+    """The beginning of a username as it is kept: as typed if anybody's begins so, else in lower case."""
+    text = text.strip()[:255]
+    if session.scalar(sa.select(User.id).where(begins_with(text)).limit(1)):
+        return text
+    return text.lower()
 
 
 def create_user(session: Session, username: str, *, now: datetime, full_name: str | None = None) -> User:

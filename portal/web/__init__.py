@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import brotli
@@ -12,8 +13,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from structlog.contextvars import bind_contextvars
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.local import LocalProxy
 
 from portal import faults
+from portal.colour import accent_css
 from portal.settings import Settings
 from portal.web.headers import NONCE, REQUEST_ID
 
@@ -23,12 +26,13 @@ _WORTH_PACKING = 1_000
 PATH = "/embedded-install"  # of the install page; a part of the contract
 
 
-def init_web(app: Flask, settings: Settings) -> None:
-    """Set up what all pages share."""
+def init_web(app: Flask, settings: Callable[[], Settings]) -> None:
+    """Set up what all pages share. `settings` gives them as they hold at the moment."""
     Htmx(app)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_BODY
-    app.jinja_env.globals["settings"] = settings
+    app.jinja_env.globals["settings"] = LocalProxy(settings)
+    app.jinja_env.globals["accent_css"] = accent_css
     app.jinja_env.globals["path"] = PATH
     app.jinja_env.filters["moment"] = lambda at: f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
     app.jinja_env.filters["shortday"] = lambda at: f"{at.day} {at:%B}" if _this_year(at) else f"{at.day} {at:%B %Y}"

@@ -19,6 +19,9 @@ REQUEST_ID = "portal.request_id"  # and its own name, for answer and log
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # one that the caller gave is kept, if it can do no harm
 
 _NEVER_FRAMED = "/dashboard"  # where an operator's click must be meant
+_PREVIEW = "/preview"  # except what only shows what others will see: our own pages embed that
+_FRAMES = "; frame-src 'self'"
+_INERT = "; sandbox allow-same-origin"  # no script, no form: it is only looked at
 
 # What a view may set for itself; everything else of ours is the same for all.
 _OWN = "cache-control"
@@ -27,8 +30,8 @@ _OWN = "cache-control"
 class SecureHeaders:
     """WSGI middleware: security headers on every answer, and on pages a policy with a nonce of the request's own."""
 
-    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, app: WSGIApplication, base_url: str, settings: Callable[[], Settings]) -> None:
+        self._app, self._settings = app, settings
         self._fixed = [
             ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
@@ -40,7 +43,7 @@ class SecureHeaders:
             ),
             ("Vary", "HX-Request, Accept-Encoding"),
         ]
-        if settings.base_url.startswith("https://"):
+        if base_url.startswith("https://"):
             self._fixed.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
         self._before_nonce = "default-src 'none'; script-src 'nonce-"
         self._between = "'; style-src 'nonce-"
@@ -48,7 +51,16 @@ class SecureHeaders:
             "'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; "
             "frame-ancestors "
         )
-        self._ancestors = " ".join(settings.frame_ancestors)
+        self._known: tuple[Settings | None, str] = (None, "")
+
+    def _ancestors(self, path: str) -> str:
+        """Who may embed the page at `path`."""
+        if path.startswith(_NEVER_FRAMED):
+            return "'self'" if path.endswith(_PREVIEW) else "'none'"
+        settings, known = self._settings(), self._known
+        if settings is not known[0]:
+            known = self._known = (settings, " ".join(settings.frame_ancestors))
+        return known[1]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         random = secrets.token_hex(24)
@@ -56,7 +68,7 @@ class SecureHeaders:
         given = environ.get("HTTP_X_REQUEST_ID")
         request_id = environ[REQUEST_ID] = given if given and _REQUEST_ID.fullmatch(given) else random[32:]
 
-        is_framed = not environ["PATH_INFO"].startswith(_NEVER_FRAMED)
+        path = environ["PATH_INFO"]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
             names = {name.lower(): value for name, value in headers}
@@ -65,8 +77,9 @@ class SecureHeaders:
             if _OWN not in names:
                 headers.append(("Cache-Control", "no-store"))
             if names.get("content-type", "").startswith("text/html"):
-                ancestors = self._ancestors if is_framed else "'none'"
-                policy = f"{self._before_nonce}{nonce}{self._between}{nonce}{self._after_nonce}{ancestors}"
+                policy = f"{self._before_nonce}{nonce}{self._between}{nonce}{self._after_nonce}{self._ancestors(path)}"
+                if path.startswith(_NEVER_FRAMED):
+                    policy += _INERT if path.endswith(_PREVIEW) else _FRAMES
                 headers.append(("Content-Security-Policy", policy))
             return start_response(status, headers, *rest)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from portal.db import Moment
 from portal.refusals import Refusal
 
 Row = TypeVar("Row")
-LONGEST_CURSOR = 200
+LONGEST_CURSOR = 2000  # a username of 255 characters fits
 
 
 class BadCursor(Refusal):
@@ -30,7 +31,7 @@ def page(
     session: Session,
     statement: sa.Select[Row],
     *,
-    by: InstrumentedAttribute[datetime],
+    by: InstrumentedAttribute[Any],
     then: InstrumentedAttribute[str],
     limit: int,
     cursor: str | None,
@@ -38,12 +39,13 @@ def page(
 ) -> tuple[list[Row], str | None]:
     """At most `limit` rows in the order of (`by`, `then`), and the cursor of the next page if there is one.
 
-    An index on (environment, `by`, `then`) makes it as quick in a table of a million rows. Raises `BadCursor`.
+    `by` is a moment or a text that every row has. An index on (environment, `by`, `then`) makes it as quick in a table
+    of a million rows. Raises `BadCursor`.
     """
     place = sa.tuple_(by, then)
     if cursor is not None:
-        at, row_id = _read(cursor)
-        after = sa.tuple_(sa.literal(at, by.type), sa.literal(row_id, then.type))
+        place_of, row_id = _read(cursor, is_moment=isinstance(by.type, Moment))
+        after = sa.tuple_(sa.literal(place_of, by.type), sa.literal(row_id, then.type))
         statement = statement.where(place < after if is_newest_first else place > after)
     order: tuple[Any, ...] = (by.desc(), then.desc()) if is_newest_first else (by, then)
     rows: list[Row] = list(session.scalars(statement.order_by(*order).limit(limit + 1)).unique())
@@ -53,16 +55,24 @@ def page(
     return rows[:limit], _write(getattr(last, by.key), getattr(last, then.key))
 
 
-def _write(at: datetime, row_id: str) -> str:
-    return urlsafe_b64encode(json.dumps([at.isoformat(), row_id]).encode()).decode().rstrip("=")
+def _write(place: datetime | str, row_id: str) -> str:
+    text = place.isoformat() if isinstance(place, datetime) else place
+    return urlsafe_b64encode(json.dumps([text, row_id], ensure_ascii=False).encode()).decode().rstrip("=")
 
 
-def _read(cursor: str) -> tuple[datetime, str]:
+def _read(cursor: str, *, is_moment: bool) -> tuple[datetime | str, str]:
     try:
-        at, row_id = json.loads(urlsafe_b64decode(cursor[:LONGEST_CURSOR] + "=" * (-len(cursor) % 4)))
-        moment = datetime.fromisoformat(at)
-        if moment.tzinfo is None or not isinstance(row_id, str):
+        place, row_id = json.loads(urlsafe_b64decode(cursor[:LONGEST_CURSOR] + "=" * (-len(cursor) % 4)))
+        if not isinstance(place, str) or not isinstance(row_id, str) or "\0" in place + row_id:
             raise BadCursor
-    except (ValueError, TypeError):
+        (place + row_id).encode()  # raises for half a character, which no database takes
+        return (_moment(place) if is_moment else place), row_id
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise BadCursor from None
-    return moment, row_id
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise BadCursor
+    return moment.astimezone(UTC)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.clock import now
-from portal.db import Base, InEnvironment
+from portal.db import Base, InEnvironment, partial_index
 from portal.ids import new_id
 from portal.workflows.fields import fields_of
 
@@ -63,7 +63,12 @@ class ChildWorkflow(InEnvironment, Base):
     """
 
     __tablename__ = "child_workflows"
-    __table_args__ = (sa.UniqueConstraint("installation_id", "workflow_id"),)
+    __table_args__ = (
+        sa.UniqueConstraint("installation_id", "workflow_id"),
+        partial_index(
+            "ix_child_workflows_version", "removed_at IS NULL", "environment", "version_id", "id", "removed_at"
+        ),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     installation_id: Mapped[str] = mapped_column(sa.ForeignKey("installations.id", ondelete="CASCADE"), index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -12,6 +13,8 @@ from tests.running import SCREENS
 from tests.stage import wait_until
 
 PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
+PAGES += ["endpoints", "endpoints/documented-production", "tasks"]
+PAGES += ["proof"]
 LOOKS = {
     "desk-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "desk-dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
@@ -113,7 +116,7 @@ def test_a_user_is_found_while_typing(desk, portal):
     page.goto(f"{portal.base}/dashboard/integrations")
     page.get_by_role("link", name="Share").first.click()
     page.get_by_label("Username").press_sequentially("finde")
-    page.get_by_role("button", name="finder@shop.example").click()
+    page.get_by_role("option", name="finder@shop.example").click()
     expect(page.get_by_label("Username")).to_have_value("finder@shop.example")
     page.get_by_role("button", name="Generate Link").click()
     expect(page.get_by_label("Install link")).to_have_value(re.compile("embedded-install"))
@@ -150,6 +153,66 @@ def test_everything_works_without_a_script(desk, portal, chromium):
     context.close()
 
 
+def test_a_test_event_is_sent_and_the_page_shows_by_itself_what_came_of_it(desk, portal):
+    page = desk()
+    goto(page, "Events")
+    page.get_by_role("main").get_by_role("link", name="endpoints").first.click()
+    page.get_by_role("link", name="Documented endpoint").click()
+    before = len(received(portal))
+    page.get_by_label("Act out").select_option("link.failed")
+    page.get_by_role("button", name="Send test event").click()
+    expect(page.get_by_role("heading", name="test", level=1)).to_be_visible()
+    expect(page.get_by_text("answered 204")).to_be_visible(timeout=15_000)
+    expect(page.locator("#deliveries[hx-trigger]")).to_have_count(0)
+    page.get_by_text("Headers that were sent").click()
+    expect(page.get_by_text("webhook-signature: v1,")).to_be_visible()
+    wait_until(lambda: len(received(portal)) > before)
+    assert "X-Alloy-Signature: verified" in received(portal)[-1]
+
+
+def test_a_snippet_is_copied_as_a_whole(desk, portal):
+    page = desk()
+    page.goto(f"{portal.base}/dashboard/endpoints")
+    page.get_by_role("button", name="Copy Verify in Node").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    assert copied.startswith("const crypto")
+    assert copied.rstrip().endswith("}")
+
+
+def test_an_export_runs_in_the_background_shows_its_end_and_is_downloaded(desk, portal):
+    portal.link("exported@shop.example")
+    page = desk()
+    page.goto(f"{portal.base}/dashboard/users?user=exported@")
+    page.get_by_role("link", name="exported@shop.example").click()
+    page.get_by_role("button", name="Export all data").click()
+    expect(page.get_by_role("heading", name="All data of exported@shop.example")).to_be_visible()
+    expect(page.get_by_role("link", name="Download user-")).to_be_visible(timeout=15_000)
+    expect(page.locator("#progress[hx-trigger]")).to_have_count(0)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download user-").click()
+    document = json.loads(download.value.path().read_text())
+    assert document["users"][0]["username"] == "exported@shop.example"
+
+
+def test_long_work_can_be_followed_without_a_script(portal, chromium):
+    portal.link("plain-export@shop.example")
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(portal.flask("operator", "invite", "slow@demo.example", "--role", "member"))
+    page.get_by_role("button", name="Continue").click()
+    page.goto(f"{portal.base}/dashboard/users?user=plain-export@")
+    page.get_by_role("link", name="plain-export@shop.example").click()
+    page.get_by_role("button", name="Export all data").click()
+
+    def is_there():
+        page.reload()
+        return page.get_by_role("link", name="Download user-").count() > 0
+
+    wait_until(is_there)
+    context.close()
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_screens_of_every_page(desk, portal, look):
     portal.link("screens@shop.example")
@@ -157,7 +220,14 @@ def test_screens_of_every_page(desk, portal, look):
     addresses = [f"/dashboard/{name}" for name in PAGES]
     page.goto(f"{portal.base}/dashboard/integrations")
     one = page.locator(".cards h2 a").first.get_attribute("href")
-    addresses += [one, f"{one}/share"]
+    addresses += [one, f"{one}/share", f"{one}/preview", "/dashboard/integrations/apply"]
+    page.goto(f"{portal.base}/dashboard/endpoints/documented-production")
+    page.get_by_role("button", name="Send test event").click()
+    addresses.append(page.url.removeprefix(portal.base))
+    page.goto(f"{portal.base}/dashboard/users")
+    page.locator("tbody a").first.click()
+    page.get_by_role("button", name="Export all data").click()
+    addresses.append(page.url.removeprefix(portal.base))
     for kind in ("links", "users"):
         page.goto(f"{portal.base}/dashboard/{kind}")
         addresses.append(page.locator("tbody a").first.get_attribute("href"))

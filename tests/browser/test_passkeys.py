@@ -71,7 +71,7 @@ def test_a_passkey_is_made_signs_in_and_is_removed(named_portal, page):
     page.get_by_role("button", name="Sign in with a passkey").click()
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
     page.get_by_role("link", name="Audit log").click()
-    expect(page.get_by_text("passkey.create")).to_be_visible()
+    expect(page.get_by_role("cell", name="passkey.create")).to_be_visible()
 
     page.get_by_role("link", name="operator@demo.example").click()
     page.get_by_role("button", name="Remove laptop").click()

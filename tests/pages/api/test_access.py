@@ -33,10 +33,12 @@ PUBLIC = {
     "/openapi.json",
     "/docs",
     "/icons/<name>.svg",
+    "/logo/<name>",
     "/one",
     "/one/<path:rest>",
     "/security/public_key.pem",
     "/hooks/<address>",  # a part of it can't be guessed, and webhooks are signed
+    "/security/public_keys.pem",
     "/healthz",
     "/readyz",
     "/metrics",

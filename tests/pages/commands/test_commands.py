@@ -6,13 +6,17 @@ import json
 import re
 
 import pytest
+import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
 
+from portal.audit.models import AuditEntry
 from portal.credentials.models import Credential
 from portal.credentials.rules import open_values
 from portal.db import transaction
 from portal.demo.seed import INTEGRATION
+from portal.events.models import Delivery, DeliveryState
+from tests.backend import change
 from tests.install_page import InstallPage
 from tests.stage import Made
 
@@ -85,6 +89,10 @@ def test_an_api_key_is_printed_once_listed_by_its_beginning_and_revoked(flask, a
         (("link", "revoke", "0" * 24), "There is no link"),
         (("installation", "show", "0" * 24), "There is no installation"),
         (("event", "redeliver", "0" * 24), "There is no event"),
+        (("event", "redeliver"), "Name one event"),
+        (("event", "redeliver", "0" * 24, "--failed-since", "1h"), "Name one event"),
+        (("event", "redeliver", "--failed-since", "soon"), "Say since when"),
+        (("keys", "switch"), "No new webhook key is announced"),
         (("integration", "apply", "/no/such/file"), "can't be read"),
         (("user", "create", " "), "1 to 255 visible characters"),
     ],
@@ -128,6 +136,10 @@ def test_what_happened_is_listed_and_told_again(flask, app, shop, make_link):
     event = document(flask("event", "list", "--json"))[0]
     assert (event["type"], event["state"]) == ("installation.finished", "pending")
     assert document(flask("event", "redeliver", event["eventId"], "--json"))["eventId"] == event["eventId"]
+    assert [one["endpoint"] for one in event["deliveries"]] == ["Documented endpoint"]
+    assert document(flask("event", "redeliver", "--failed-since", "1h", "--json")) == {"redelivered": 0}
+    change(app, sa.update(Delivery).values(state=DeliveryState.given_up))
+    assert "again: 1." in flask("event", "redeliver", "--failed-since", "1h").stdout
     for group in ("link", "installation", "event", "integration"):
         assert flask(group, "list").exit_code == 0
     assert "already used" not in flask("link", "revoke", page.link.id).stdout
@@ -159,6 +171,8 @@ def test_rotating_keys_seals_everything_anew_and_links_that_are_out_still_work(f
     before, values = sealed()
     for _ in range(2):
         assert document(flask("keys", "rotate", "--webhooks", "--json")) == {"resealed": 1, "webhooks": True}
+        assert "run `flask keys switch`" in " ".join(flask("keys", "rotate", "--webhooks").stderr.lower().split())
+        assert document(flask("keys", "switch", "--json")) == {"switched": True}
     after, same = sealed()
     assert before != after
     assert values == same == {"store_url": shop.url, "access_token": shop.token}
@@ -198,6 +212,7 @@ def test_health_and_the_public_key_are_served_and_metrics_are_not_public_in_prod
     assert b"portal_deliveries" in client.get("/metrics").data
     key = client.get("/security/public_key.pem")
     assert key.data == app.extensions["keys"].public_key_pem
+    assert client.get("/security/public_keys.pem").data == key.data
     assert key.headers["Cache-Control"] == "public, max-age=300"
 
     live = create_app(
@@ -206,3 +221,24 @@ def test_health_and_the_public_key_are_served_and_metrics_are_not_public_in_prod
     assert live.get("/metrics").status_code == 404
     assert live.get("/metrics", headers={"Authorization": "Bearer t"}).status_code == 200
     assert "max-age" in live.get("/healthz").headers["Strict-Transport-Security"]
+
+
+def test_what_commands_change_is_in_the_audit_log(flask, app, shop):
+    made = document(flask("link", "create", "--integration", NAME, "--user", "a@b.example", "--create-user", "--json"))
+    flask("link", "revoke", made["linkId"])
+    flask("user", "create", "c@d.example")
+    key = flask("api-key", "create", "billing server").stdout.strip()
+    flask("api-key", "revoke", key[:18])
+    flask("operator", "invite", "ada@vendor.example")
+    flask("operator", "remove", "ada@vendor.example")
+    flask("integration", "apply", str(INTEGRATION))  # again: that changes nothing
+    flask("keys", "rotate")
+    flask("link", "list"), flask("user", "create", "c@d.example")  # these change nothing either
+    with app.app_context(), transaction() as session:
+        rows = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.at, AuditEntry.id)).all()
+    assert {row.actor for row in rows} == {"command line"}
+    assert " ".join(sorted(row.action for row in rows)) == (
+        "api_key.create api_key.revoke integration.apply keys.rotate link.create link.revoke "
+        "operator.invite operator.remove user.create user.create"
+    )
+    assert not any(key in f"{row.subject}{row.details}" or made["url"] in str(row.details) for row in rows)

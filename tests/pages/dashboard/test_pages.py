@@ -30,7 +30,7 @@ def test_the_overview_names_what_needs_attention_in_words(desk, user, integratio
     assert "magento, access token: “The store did not accept it.”" in text
     assert "Links that end soon, unopened" in text
     assert "Webhooks that fail" in text
-    assert "Installations without a credential" in text
+    assert "Installations that lack a credential" in text
     assert soon in desk.get("/dashboard/").html
     assert "Installations finished in the last 30 days: 1" in text
 
@@ -52,24 +52,25 @@ def test_a_zero_character_is_refused_before_any_database_sees_it(desk):
 
 
 PAGES = ["", "integrations", "links", "users", "installations", "events", "api-keys", "settings", "audit", "sessions"]
+PAGES += ["endpoints", "endpoints/documented-production", "tasks"]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_what_to_do_first_when_there_is_nothing(desk, page):
     view = desk.get(f"/dashboard/{page}")
     assert view.heading
-    assert "None" not in re.sub("None( yet)?\\.", "", view.text)
+    assert "None" not in re.sub(r"None( yet)?\.|-> None:", "", view.text)
 
 
 def test_settings_show_no_secret(desk, app):
     text = desk.get("/dashboard/settings").text
-    assert "PORTAL_VENDOR_NAMEAcme Analytics" in text
+    assert "PORTAL_BASE_URLhttp://portal.example" in text
     for secret in (app.extensions["keys"].link_keys[0], app.extensions["keys"].webhook_secrets[0]):
         assert secret not in text
 
 
 def test_an_unknown_thing_is_a_page_with_a_sentence(desk):
-    for path in ("links/x", "users/x", "installations/x", "events/x", "integrations/x"):
+    for path in ("links/x", "users/x", "installations/x", "events/x", "integrations/x", "endpoints/x"):
         view = desk.get(f"/dashboard/{path}", status=404)
         assert "There is no" in view.text
     assert View(desk.client.get("/dashboard/nothing")).status == 404

@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.clock import now
 from portal.db import transaction
+from portal.installations.models import Installation
 from portal.links.models import Link
 from portal.links.rules import revoke_link
 from portal.links.token import Claims, write_token
-from tests.install_page import View, assert_headers_are_strict
+from tests.install_page import InstallPage, View, assert_headers_are_strict
 from tests.stage import Made
 
 UNKNOWN = "This link doesn’t work"
@@ -102,6 +104,31 @@ def test_a_used_a_revoked_and_an_expired_link_say_so_each_in_its_own_words(app, 
         posted = app.test_client().post("/embedded-install", data={**made.query, "action": "finish", "press": "y"})
         assert posted.status_code == 410
         assert_headers_are_strict(posted)
+
+
+def test_an_ended_link_says_since_when_and_as_whom_its_own_user_has_it_installed(app, make_link, shop, row):
+    used, expired, revoked = make_link(), make_link(), make_link()
+    page = InstallPage(app, used)
+    page.open()
+    assert page.fill(magento__store_url=shop.url, magento__access_token=shop.token).finish().status == 200
+    strangers = make_link(username="eve@shop.example")
+    for made in (expired, strangers):
+        change(app, made, expires_at=now() - timedelta(seconds=1))
+    change(app, revoked, revoked_at=now())
+    since = row(used).finished_at
+    for made in (used, expired):
+        view = get(app, made.query)
+        assert f"It is installed since {since.day} {since:%B %Y}, {since:%H:%M} UTC." in view.text
+        assert "Magento: connected as Luma Store." in view.text
+        assert shop.token not in view.html
+        posted = app.test_client().post("/embedded-install", data={**made.query, "action": "finish"})
+        assert "connected as" in posted.text
+    for made in (strangers, revoked):  # what was taken back may be in the wrong hands
+        assert "Luma Store" not in get(app, made.query).text
+        assert "installed since" not in get(app, made.query).text
+    with app.app_context(), transaction() as session:
+        session.execute(sa.update(Installation).values(removed_at=now()))
+    assert "installed since" not in get(app, used.query).text
 
 
 def test_opening_never_spends_a_link_and_only_a_person_counts_as_having_opened_it(app, link, row):

@@ -15,7 +15,7 @@ from portal import create_app
 from portal.background import Queue, durable, enqueue, is_running, launch, migrate, step, stop
 from portal.background import engine as engine_module
 from portal.background import work as work_module
-from portal.background.engine import running, tidy_up
+from portal.background.engine import look_after, running, tidy_up
 from portal.background.work import client_for
 from portal.clock import now
 from portal.db import engine, transaction
@@ -220,6 +220,43 @@ def test_the_chores_of_this_hour_ask_for_those_of_the_next(app: Flask) -> None:
         ended("house-2026-03-02T12:00:00+00:00")
 
     assert waiting("keep_house")["house-2026-03-02T13:00:00+00:00"] == "DELAYED"
+
+
+def test_the_watch_of_this_minute_asks_for_that_of_the_next_and_skips_what_was_missed(app: Flask) -> None:
+    missed = "watch-2026-03-02T12:00:00+00:00"
+    with running(app, app.config["PORTAL_SETTINGS"]):
+        with transaction() as session:
+            enqueue(
+                session,
+                engine_module.keep_watch,
+                missed.removeprefix("watch-"),
+                queue=engine_module.WATCH,
+                partition="watch",
+                workflow_id=missed,
+            )
+        ended(missed)
+
+    asked = {name for name in waiting("keep_watch") if name != missed}
+    assert asked
+    assert min(asked) > f"watch-{now() - timedelta(minutes=2):%Y-%m-%dT%H:%M}"
+
+
+def test_engines_that_start_at_different_seconds_keep_one_watch(app: Flask) -> None:
+    minute = now().replace(second=0, microsecond=0)
+    with running(app, app.config["PORTAL_SETTINGS"]):
+        for second in (1, 20, 59):
+            engine_module._enqueue_watch(minute + timedelta(hours=1, seconds=second), delay=3600)
+
+    assert list(waiting("keep_watch")).count(f"watch-{(minute + timedelta(hours=1)).isoformat()}") == 1
+
+
+@pytest.mark.usefixtures("engine_runs")
+def test_what_is_looked_after_each_minute_is_done_whatever_fails(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "MINUTELY", [lambda: 1 / 0, lambda: done.append("looked")])
+
+    look_after()
+
+    assert done == ["looked"]
 
 
 def test_records_of_finished_work_are_forgotten_after_a_week_and_no_other(

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from dbos import WorkflowHandle
 from flask import Flask
+from sqlalchemy.orm import Session
 
 import portal.durable  # noqa: F401 - declares the durable work
 from portal import create_app
@@ -24,7 +25,9 @@ from portal.background.work import client_for
 from portal.db import engine, transaction
 from portal.db.migrating import upgrade
 from portal.environments import Environment
+from portal.events.kinds import INSTALLATION_FINISHED
 from portal.events.models import Delivery, DeliveryAttempt
+from portal.events.models import Endpoint as EndpointRow
 from portal.events.rules import announce
 from portal.settings import read_settings
 
@@ -187,17 +190,27 @@ def live(make_app: Callable[[Path], Flask], tmp_path_factory: pytest.TempPathFac
         yield made
 
 
+def listen_alone(session: Session, url: str, *kinds: str) -> EndpointRow | None:
+    """Let the only endpoint of the development environment be there; without a URL there is none."""
+    session.execute(sa.update(EndpointRow).values(is_enabled=False))
+    if not url:
+        return None
+    known = session.scalar(sa.select(EndpointRow).where(EndpointRow.url == url))
+    endpoint = known or EndpointRow(environment=Environment.development, name="Alone", url=url)
+    endpoint.kinds, endpoint.is_enabled = list(kinds) or [INSTALLATION_FINISHED], True
+    session.add(endpoint)
+    session.flush()
+    return endpoint
+
+
 def tell(url: str) -> str:
-    """Tell an event; the id of its delivery."""
+    """Tell an event to the endpoint there; the id of its delivery."""
     with transaction() as session:
+        listen_alone(session, url)
         event = announce(
-            session,
-            "installation.finished",
-            PAYLOAD,
-            environment=Environment.development,
-            url=url,
-            now=datetime.now(UTC),
+            session, INSTALLATION_FINISHED, PAYLOAD, environment=Environment.development, now=datetime.now(UTC)
         )
+        assert event
         return session.scalars(sa.select(Delivery.id).where(Delivery.event_id == event.id)).one()
 
 

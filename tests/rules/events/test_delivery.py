@@ -20,7 +20,7 @@ from portal.events.models import DeliveryState, Event
 from portal.events.rules import DELIVERIES, redeliver
 from portal.http import Outbound, PrivateNetwork
 
-from .conftest import Endpoint, answers, attempt_made, says, state, tell
+from .conftest import Endpoint, answers, attempt_made, listen_alone, says, state, tell
 
 TEXT = '{"userId":"u1","shop":"Café 🛍 \u2028","credentials":{"magento":"c1"},"numbers":[1,2.5,{"n":1e+21}]}'
 
@@ -199,7 +199,8 @@ def test_a_redelivery_sends_the_same_event_again(live: Flask, endpoint: Endpoint
     attempt_made(delivery)
 
     with transaction() as session:
-        again = redeliver(session, first.headers["webhook-id"], other_endpoint.url, datetime.now(UTC))
+        listen_alone(session, other_endpoint.url)
+        (again,) = redeliver(session, first.headers["webhook-id"], datetime.now(UTC))
 
     second = other_endpoint.wait_for(1)
     assert (second.body, second.headers["webhook-id"]) == (first.body, first.headers["webhook-id"])

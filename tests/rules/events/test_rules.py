@@ -15,22 +15,27 @@ from portal.background.work import client_for
 from portal.db import engine, transaction
 from portal.environments import Environment
 from portal.events.durable import take_up_what_was_dropped
+from portal.events.errors import NoEndpoint, UnknownEvent
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
-from portal.events.rules import NoEndpoint, Outcome, UnknownEvent, announce, record_attempt, redeliver
+from portal.events.rules import Outcome, announce, record_attempt, redeliver
+
+from .conftest import listen_alone
 
 URL = "https://vendor.example/hooks"
 DAY = timedelta(days=1)
 
 
 def tell(session: Session, noon: datetime, url: str = URL) -> Event:
-    return announce(
+    listen_alone(session, url)
+    event = announce(
         session,
         "installation.finished",
         {"userId": "u1", "success": True},
         environment=Environment.development,
-        url=url,
         now=noon,
     )
+    assert event
+    return event
 
 
 def told(noon: datetime, url: str = URL) -> str:
@@ -94,7 +99,8 @@ def test_without_an_endpoint_the_event_is_kept_and_can_be_delivered_later(app: F
     assert enqueued() == []
 
     with transaction() as session:
-        delivery = redeliver(session, event.id, URL, noon + DAY)
+        listen_alone(session, URL)
+        (delivery,) = redeliver(session, event.id, noon + DAY)
 
     assert delivery.event_id == event.id
     assert enqueued() == [f"deliver-{delivery.id}-1"]
@@ -104,9 +110,9 @@ def test_an_unknown_event_or_a_missing_endpoint_is_refused_with_what_to_do(app: 
     with transaction() as session:
         event = tell(session, noon, url="")
         with pytest.raises(UnknownEvent, match="event list"):
-            redeliver(session, "0" * 24, URL, noon)
+            redeliver(session, "0" * 24, noon)
         with pytest.raises(NoEndpoint, match="PORTAL_INSTALLATION_WEBHOOK_URL"):
-            redeliver(session, event.id, "", noon)
+            redeliver(session, event.id, noon)
 
 
 def test_a_2xx_ends_the_delivery(app: Flask, noon: datetime, fail: Callable[..., Delivery | None]) -> None:

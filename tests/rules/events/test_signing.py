@@ -16,7 +16,9 @@ from flask import Flask
 
 from portal.events.payload import write_payload
 from portal.events.signing import alloy_signature_holds, sign, standard_signature_holds
+from portal.keys.reading import split_keys
 from portal.keys.ring import KeyRing
+from portal.settings import MissingSetting
 
 URL = "https://vendor.example:8443/hooks/ü?a=b"
 BODY = write_payload({"who": "Café Ωmega 🛍", "line": "\u2028\ud800", "numbers": [1.5, {"n": [1e21, -0.0]}], "2": 1})
@@ -102,14 +104,55 @@ def test_a_missing_or_empty_secret_holds_for_nothing(keys: KeyRing) -> None:
     assert not standard_signature_holds([it.secret], {}, b"\xff")
 
 
-def test_while_keys_rotate_the_old_secret_and_the_new_one_both_hold(keys: KeyRing) -> None:
-    old = keys.webhook_secrets[-1]
+def test_while_keys_change_both_public_keys_are_there_and_both_secrets_sign(keys: KeyRing) -> None:
+    before = delivered(keys)
     keys.rotate_webhook_keys()
-    it = delivered(keys)
+    during = delivered(keys)
 
-    assert it.secret != old
-    assert standard_holds(it)
-    assert standard_holds(it.but(secret=old))
+    assert keys.is_changing
+    assert during.secret != before.secret
+    assert standard_holds(during) and standard_holds(during.but(secret=before.secret))
+    # Nothing is signed with the new RSA key yet: who has the old one alone notices nothing.
+    assert during.headers["x-alloy-signature"] == before.headers["x-alloy-signature"]
+    announced = split_public(keys)
+    assert announced[0] == before.public_key
+    assert len(set(announced)) == 2
+
+    keys.switch_webhook_keys()
+    after = delivered(keys)
+
+    assert not keys.is_changing
+    assert after.public_key == announced[1]
+    assert split_public(keys) == [after.public_key]
+    assert alloy_holds(after) and standard_holds(after)
+    assert after.secret == during.secret
+    assert not standard_holds(after.but(secret=before.secret))
+
+
+@pytest.mark.parametrize("verified", ["in_python", "in_node"])
+def test_an_endpoint_that_knows_the_announced_keys_verifies_before_and_after_the_switch(
+    keys: KeyRing, verified: str
+) -> None:
+    keys.rotate_webhook_keys()
+    known = {"public_key": keys.public_keys_pem.decode(), "secret": keys.webhook_secrets[-1]}
+    before = replace(delivered(keys), **known)
+    keys.switch_webhook_keys()
+    after = replace(delivered(keys), **known)
+
+    for it in (before, after):
+        assert globals()[verified](it) == ""
+
+
+def test_one_change_of_keys_at_a_time(keys: KeyRing) -> None:
+    with pytest.raises(MissingSetting, match="keys rotate --webhooks"):
+        keys.switch_webhook_keys()
+    keys.rotate_webhook_keys()
+    with pytest.raises(MissingSetting, match="flask keys switch"):
+        keys.rotate_webhook_keys()
+
+
+def split_public(keys: KeyRing) -> list[str]:
+    return split_keys(keys.public_keys_pem.decode())
 
 
 def snippet(language: str) -> str:
@@ -147,7 +190,7 @@ def test_the_documented_snippet_accepts_a_delivery(keys: KeyRing, verified: obje
 @pytest.mark.parametrize(
     ("changed", "python_says", "node_says"),
     [
-        ({"url": "https://vendor.example/"}, "InvalidSignature", "X-Alloy-Signature does not hold"),
+        ({"url": "https://vendor.example/"}, "X-Alloy-Signature does not hold", "X-Alloy-Signature does not hold"),
         ({"webhook_id": "another"}, "No matching signature", "webhook-signature does not hold"),
         ({"webhook_timestamp": "1"}, "too old", "too old"),
         ({"webhook_timestamp": "soon"}, "Invalid Signature Headers", "too old"),

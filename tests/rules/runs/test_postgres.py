@@ -29,7 +29,7 @@ from portal.sandbox.shop import Shop
 from portal.triggers import polling
 from portal.triggers.rules import start_children, stop_children
 from portal.workflows.models import ChildWorkflow
-from tests.runtime import SEND, Ingest, World, end, make_world, workflow
+from tests.runtime import SEND, Ingest, World, end, make_bare_world, take_every_event, workflow
 from tests.stage import Provider, free_port
 
 
@@ -81,10 +81,11 @@ def world(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
     instance = tmp_path_factory.mktemp("instance")
     shop, provider, ingest = Shop(instance, 0), Provider(), Ingest()
     threading.Thread(target=shop.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    made = make_world(instance, shop, provider, ingest, database_url=database)
+    made = make_bare_world(instance, shop, provider, ingest, database_url=database)
     with made.app.app_context():
         upgrade(engine())
         migrate(engine())
+        take_every_event()
         yield made
         engine().dispose()
     end(made)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0007'
-down_revision = '0005'
+revision = '0008'
+down_revision = '0007'
 branch_labels = None
 depends_on = None
 
@@ -69,7 +69,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('child_id', 'number', name=op.f('uq_runs_child_id_number'))
     )
     with op.batch_alter_table('runs', schema=None) as batch_op:
-        batch_op.create_index('ix_runs_child_id_state_number', ['child_id', 'state', 'number'], unique=False)
+        batch_op.create_index('ix_runs_unfinished', ['child_id', 'number'], unique=False, sqlite_where=sa.text('ended_at IS NULL'), postgresql_where=sa.text('ended_at IS NULL'))
         batch_op.create_index('ix_runs_environment_created_at_id', ['environment', 'created_at', 'id'], unique=False)
         batch_op.create_index('ix_runs_environment_state_created_at_id', ['environment', 'state', 'created_at', 'id'], unique=False)
         batch_op.create_index('ix_runs_environment_workflow_id_created_at_id', ['environment', 'workflow_id', 'created_at', 'id'], unique=False)

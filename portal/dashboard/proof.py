@@ -1,0 +1,109 @@
+"""Proving again who one is, right where something dangerous asks for it, and coming back to the page of before."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from flask import current_app, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from htmx_flask import request as htmx
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from portal.clock import now
+from portal.dashboard.access import ProofNeeded, audit, dashboard, needs
+from portal.dashboard.passkeys import party
+from portal.db import transaction
+from portal.operators.errors import OtherPerson
+from portal.operators.models import Role
+from portal.operators.passkeys import PasskeyRefused, passkeys_of, prove
+from portal.operators.rules import InvitationUnusable, prove_again, prove_by_invitation
+from portal.refusals import Refusal
+
+# A path of ours and its query, in the letters that an address is made of: nothing that could name another host.
+_OWN = re.compile(r"(?=.{1,500}\Z)/dashboard(/[A-Za-z0-9._~%@:+-]+)*/?(\?[A-Za-z0-9._~%@:+&=/-]*)?")
+_PAGE = re.compile(r"^https?://[^/]*")
+HEADER = "X-Prove-At"  # for our own script, which asks without leaving the page
+
+
+def own_page(address: str) -> str:
+    """`address` when it is a page of the dashboard, as path and query; the overview for everything else."""
+    overview = url_for("dashboard.overview")
+    if not _OWN.fullmatch(address):
+        return overview
+    path = address.partition("?")[0]
+    try:
+        endpoint, _ = current_app.url_map.bind("").match(path, method="GET")
+    except (HTTPException, RequestRedirect):
+        return overview
+    # Not where a browser is sent on its way in.
+    return address if endpoint.startswith("dashboard.") and "/sign-in" not in path else overview
+
+
+def _back() -> str:
+    """The page on which the form stood."""
+    if request.method == "GET":
+        return own_page(request.full_path.rstrip("?"))
+    # Whatever host it names: only the path is taken, and it is one of ours or the overview.
+    return own_page(_PAGE.sub("", request.headers.get("Referer", "")))
+
+
+@dashboard.errorhandler(ProofNeeded)
+def _ask(refusal: ProofNeeded) -> ResponseReturnValue:
+    back = _back()
+    at = url_for("dashboard.proof", back=back)
+    if htmx.htmx:
+        return "", 204, {"HX-Redirect": at}
+    return _page(back, refusal), refusal.status, {HEADER: at}
+
+
+def _page(back: str, refusal: Refusal) -> str:
+    with transaction() as session:
+        has_passkey = bool(passkeys_of(session, g.session.operator_id))
+    return render_template("dashboard/proof.html", refusal=refusal, back=back, has_passkey=has_passkey)
+
+
+@dashboard.get("/proof")
+@needs(Role.viewer)
+def proof() -> ResponseReturnValue:
+    """The ways to prove it."""
+    return _page(own_page(request.args.get("back", "")), ProofNeeded())
+
+
+@dashboard.post("/proof/passkey")
+@needs(Role.viewer)
+def prove_by_passkey() -> ResponseReturnValue:
+    """With a passkey."""
+    back = own_page(request.form.get("back", ""))
+    try:
+        with transaction() as session:
+            operator = prove(session, party(), request.form.get("credential", ""), now())
+            prove_again(session, g.session.id, operator, now())
+            audit(session, "session.prove", operator.email, way="passkey")
+    except (PasskeyRefused, OtherPerson) as refusal:
+        return _page(back, refusal), refusal.status
+    return redirect(back, 303)
+
+
+@dashboard.post("/proof/link")
+@needs(Role.viewer)
+def prove_by_link() -> ResponseReturnValue:
+    """With a sign-in link that is pasted here instead of opened."""
+    back = own_page(request.form.get("back", ""))
+    try:
+        with transaction() as session:
+            prove_by_invitation(session, g.session.id, _token(request.form.get("link", "")), now())
+            audit(session, "session.prove", g.session.operator.email, way="link")
+    except (InvitationUnusable, OtherPerson) as refusal:
+        return _page(back, refusal), refusal.status
+    return redirect(back, 303)
+
+
+def _token(pasted: str) -> str:
+    """What stands behind `token=`; also the token alone."""
+    pasted = pasted.strip()
+    try:
+        return parse_qs(urlsplit(pasted).query).get("token", [pasted])[0]
+    except ValueError:
+        return pasted

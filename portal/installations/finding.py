@@ -1,0 +1,76 @@
+"""Which installations a list asks for. Each question is put in the words of an index that answers it (see `models`)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from portal.credentials.models import InstallationCredential
+from portal.installations.models import Installation
+from portal.workflows.models import ChildWorkflow
+
+MOST_COUNTED = 1_000  # as far as is counted for a page
+
+
+class InstallationState(enum.StrEnum):
+    """Whether what is installed runs."""
+
+    running = "running"
+    stopped = "stopped"
+
+
+def select_installations(
+    *,
+    is_enabled: bool | None = None,
+    integration_id: str | None = None,
+    user_ids: Sequence[str] | None = None,
+) -> sa.Select[Installation]:
+    """What stands: running or stopped, of this integration, for one of these users; with all that belongs to it."""
+    statement = (
+        sa.select(Installation)
+        .options(
+            selectinload(Installation.children).joinedload(ChildWorkflow.workflow),
+            selectinload(Installation.children).joinedload(ChildWorkflow.version),
+            selectinload(Installation.credentials).joinedload(InstallationCredential.credential),
+            joinedload(Installation.user),
+            joinedload(Installation.integration),
+        )
+        .where(Installation.removed_at.is_(None))
+    )
+    if is_enabled is not None:
+        statement = statement.where(Installation.is_enabled == is_enabled)
+    if integration_id is not None:
+        statement = statement.where(Installation.integration_id == integration_id)
+    if user_ids is not None:
+        statement = statement.where(Installation.user_id.in_(user_ids))
+    return statement
+
+
+def count_installations(session: Session, integration_ids: Sequence[str]) -> dict[str, int]:
+    """How many stand of each integration, `MOST_COUNTED` at the most."""
+    return {
+        one: _count(
+            session,
+            sa.select(Installation.id).where(Installation.integration_id == one, Installation.removed_at.is_(None)),
+        )
+        for one in integration_ids
+    }
+
+
+def count_copies(session: Session, version_ids: Sequence[str]) -> dict[str, int]:
+    """How many copies run, or could, of each published version of a workflow, `MOST_COUNTED` at the most."""
+    return {
+        one: _count(
+            session,
+            sa.select(ChildWorkflow.id).where(ChildWorkflow.version_id == one, ChildWorkflow.removed_at.is_(None)),
+        )
+        for one in version_ids
+    }
+
+
+def _count(session: Session, statement: sa.Select[str]) -> int:
+    some = statement.limit(MOST_COUNTED).subquery()
+    return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0

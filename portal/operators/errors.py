@@ -1,0 +1,111 @@
+"""Why somebody isn't signed in by the provider (OpenID Connect), each with what to do instead."""
+
+from __future__ import annotations
+
+from portal.refusals import Refusal
+
+
+class NoProvider(Refusal):
+    """Single sign-on isn't set up."""
+
+    status = 404
+    title = "There is no single sign-on here"
+
+    def message(self) -> str:
+        return "Nobody has set it up (PORTAL_OIDC_ISSUER). Sign in with a link or a passkey."
+
+
+class ProviderSilent(Refusal):
+    """The provider can't be reached, or answers what no provider would."""
+
+    status = 502
+    title = "The sign-in service doesn’t answer"
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(
+            f"We asked {name} for {what} and got nothing that can be used. "
+            "Try again in a moment, or sign in with a link or a passkey."
+        )
+
+
+class AttemptUnknown(Refusal):
+    """What came back wasn't begun in this browser, or too long ago, or came back before."""
+
+    title = "This sign-in wasn’t begun here"
+
+    def message(self) -> str:
+        return (
+            "It was begun in another browser or window, more than ten minutes ago, or was finished before. "
+            "Begin again on the sign-in page."
+        )
+
+
+class ProviderDeclined(Refusal):
+    """The provider says no."""
+
+    status = 403
+    title = "You were not signed in"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} did not let you in, or you turned back there. Begin again on the sign-in page.")
+
+
+class IdentityNotProved(Refusal):
+    """What the provider sent proves nothing: wrong signature, issuer, audience, nonce, or too old."""
+
+    status = 403
+    title = "You were not signed in"
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"What {name} sent doesn’t prove who you are: {why}. Begin again on the sign-in page; "
+            "if it happens again, tell who runs this portal."
+        )
+
+
+class EmailNotVerified(Refusal):
+    """The provider doesn't vouch for the address."""
+
+    status = 403
+    title = "You were not signed in"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} doesn’t say that your e-mail address is verified. Verify it there, then begin again; "
+            "or sign in with a link."
+        )
+
+
+class DomainNotAllowed(Refusal):
+    """The address is of a domain that isn't among those that may come in."""
+
+    status = 403
+    title = "You were not signed in"
+
+    def __init__(self, email: str) -> None:
+        super().__init__(
+            f"“{email[:255]}” is not of a domain that may sign in here. Use your account at work, "
+            "or ask an administrator for a sign-in link."
+        )
+
+
+class NotInvited(Refusal):
+    """Nobody has invited this person, and newcomers aren't let in."""
+
+    status = 403
+    title = "You were not signed in"
+
+    def __init__(self, email: str) -> None:
+        super().__init__(
+            f"Nobody has invited “{email[:255]}” yet. Ask an administrator to do it (`flask operator invite`)."
+        )
+
+
+class OtherPerson(Refusal):
+    """Somebody proved who they are, but isn't who is signed in."""
+
+    status = 403
+    title = "That is somebody else"
+
+    def message(self) -> str:
+        return "You are signed in as another operator than the one who was proved just now. Nothing was changed."

@@ -1,0 +1,125 @@
+"""The audit log on the dashboard: filters, and the file that is taken along."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from portal.audit import rules
+from portal.audit.rules import write_down
+from portal.clock import now
+from portal.db import transaction
+from portal.environments import Environment
+
+NASTY = "=cmd|'/C calc'!A0"
+
+
+@pytest.fixture
+def entries(app):
+    """Some deeds of the last days."""
+    with app.app_context(), transaction() as session:
+        for day, actor, action, subject in (
+            (1, "ada@vendor.example", "link.create", "Orders for ada"),
+            (2, "ada@vendor.example", "link.revoke", "Orders for bob"),
+            (3, "billing server (portal_live_x)", "link.create", NASTY),
+        ):
+            at = datetime(2026, 3, day, 12, tzinfo=UTC)
+            write_down(session, action, subject, actor=actor, environment=Environment.production, now=at, link="-1+2")
+
+
+def listed(view):
+    return [text for text in ("Orders for ada", "Orders for bob", NASTY) if text in view.text]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["Orders for ada", "Orders for bob", NASTY]),
+        ("actor=ada@vendor.example", ["Orders for ada", "Orders for bob"]),
+        ("actor=billing server (portal_live_x)", [NASTY]),
+        ("action=link.create", ["Orders for ada", NASTY]),
+        ("since=2026-03-02", ["Orders for bob", NASTY]),
+        ("until=2026-03-02", ["Orders for ada", "Orders for bob"]),
+        ("since=2026-03-02&until=2026-03-02", ["Orders for bob"]),
+        ("action=link.create&actor=ada@vendor.example", ["Orders for ada"]),
+        ("actor=ada", []),
+        ("actor=' OR 1=1 --", []),
+    ],
+)
+def test_the_log_is_filtered_by_who_what_and_when(desk, entries, query, found):
+    view = desk.get(f"/dashboard/audit?{query}")
+    assert listed(view) == found
+    file = desk.client.get(f"/dashboard/audit/export?format=jsonl&{query}")
+    subjects = {json.loads(line)["subject"] for line in file.text.splitlines()}
+    assert subjects & {"Orders for ada", "Orders for bob", NASTY} == set(found)
+
+
+def test_what_was_ever_done_can_be_chosen(desk, entries):
+    page = desk.get("/dashboard/audit")
+    options = [facts["value"] for tag, facts in page.dom.tags if tag == "option"]
+    assert options == ["", "link.create", "link.revoke", "session.start"]
+
+
+def test_nothing_found_says_so_and_leads_back(desk):
+    assert "Nobody did this then. Show everything." in desk.get("/dashboard/audit?actor=nobody").text
+
+
+@pytest.mark.parametrize("day", ["x", "2026-13-01", "99999-01-01", "2026-03-01T00:00", "0000-00-00"])
+@pytest.mark.parametrize("page", ["", "/export"])
+@pytest.mark.parametrize("field", ["since", "until"])
+def test_a_day_that_is_none_is_named(desk, page, field, day):
+    view = desk.get(f"/dashboard/audit{page}?{field}={day}", status=400)
+    assert "is no day: write one such as 2026-11-25." in view.text
+
+
+def test_the_last_day_there_is_can_be_asked_for(desk):
+    assert desk.get("/dashboard/audit?until=9999-12-31").heading == "Audit log"
+
+
+def test_no_cell_of_the_table_is_calculated_by_a_spreadsheet(desk, entries):
+    answer = desk.client.get("/dashboard/audit/export?format=csv")
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="audit-log-2')
+    head, *rows = csv.reader(io.StringIO(answer.text))
+    assert head == ["at", "actor", "action", "subject", "environment", "details", "id"]
+    assert [row[3] for row in rows][:3] == ["Orders for ada", "Orders for bob", f"'{NASTY}"]
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row)
+    assert json.loads(rows[0][5]) == {"link": "-1+2"}
+
+
+def test_the_lines_for_programs_hold_what_was_written(desk, entries):
+    first = json.loads(desk.client.get("/dashboard/audit/export?format=jsonl").text.splitlines()[0])
+    assert first.pop("id")
+    assert first == {
+        "at": "2026-03-01T12:00:00.000+00:00",
+        "actor": "ada@vendor.example",
+        "action": "link.create",
+        "subject": "Orders for ada",
+        "environment": "production",
+        "details": {"link": "-1+2"},
+    }
+
+
+def test_a_long_log_is_sent_in_parts_and_nothing_is_left_out(desk, app, monkeypatch):
+    monkeypatch.setattr(rules, "AT_ONCE", 10)
+    at = now() - timedelta(days=1)
+    with app.app_context(), transaction() as session:
+        for number in range(95):  # most at the same moment: the place is told by the id as well
+            moment = at + timedelta(seconds=number // 40)
+            write_down(session, "link.create", f"number {number}", actor="ada", environment=None, now=moment)
+    with desk.client.get("/dashboard/audit/export?format=jsonl&actor=ada", buffered=False) as answer:
+        parts = list(answer.iter_encoded())
+    assert len(parts) == 10
+    subjects = {json.loads(line)["subject"] for line in b"".join(parts).decode().splitlines()}
+    assert subjects == {f"number {number}" for number in range(95)}
+
+
+def test_taking_the_log_along_is_written_down_as_well(desk, entries):
+    desk.client.get("/dashboard/audit/export?format=csv&actor=ada@vendor.example")
+    text = desk.get("/dashboard/audit").text
+    assert "audit.export" in text
+    assert "actor filter: ada@vendor.example" in text

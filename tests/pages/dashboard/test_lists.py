@@ -1,0 +1,283 @@
+"""Every list: its order and filters in the address, pages by cursor, and an index behind each question."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from base64 import urlsafe_b64encode
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention
+from portal.clock import now
+from portal.db import transaction
+from portal.environments import Environment
+from portal.installations.models import Installation, InstallationCredential
+from portal.integrations.models import Integration
+from portal.users.models import User
+from portal.users.rules import search_users
+from tests.backend import change
+from tests.install_page import InstallPage
+
+# What of the address is asked for, and the index that answers it on SQLite.
+QUESTIONS = {
+    "links": "ix_links_made",
+    "links?order=oldest": "ix_links_made",
+    "links?order=soonest": "ix_links_until",
+    "links?order=latest": "ix_links_until",
+    "links?integration=x": "ix_links_made_of_integration",
+    "links?integration=x&order=latest": "ix_links_until_of_integration",
+    **{f"links?state={state}": f"ix_links_{state}" for state in ("created", "opened", "verified")},
+    **{f"links?state={state}": f"ix_links_{state}" for state in ("finished", "revoked", "expired")},
+    "links?state=opened&integration=x": "ix_links_opened_of_integration",
+    "links?state=expired&integration=x&order=soonest": "ix_links_expired_of_integration",
+    "links?state=finished&integration=x&order=oldest": "ix_links_finished_of_integration",
+    "links?user=ada": "ix_links_user_id",
+    "links?user=ada&state=created": "ix_links_user_id",
+    "users": "ix_users_environment_created_at_id",
+    "users?order=a-z": "sqlite_autoindex_users_2",
+    "users?user=ada&order=z-a": "sqlite_autoindex_users_2",
+    "installations": "ix_installations_standing",
+    "installations?order=oldest": "ix_installations_standing",
+    "installations?state=stopped": "ix_installations_state",
+    "installations?integration=x": "ix_installations_integration",
+    "installations?integration=x&state=running": "ix_installations_integration_state",
+    "installations?user=ada": "ix_installations_user_id",
+    "events": "ix_events_environment_created_at_id",
+    "events?order=oldest": "ix_events_environment_created_at_id",
+    "audit": "ix_audit_entries_at_id",
+    "audit?actor=a": "ix_audit_entries_actor_at_id",
+    "integrations": "sqlite_autoindex_integrations_2",
+}
+# A table that has a row for each user, link or event of a portal; the others stay small.
+LARGE = "users|links|failed_tries|credentials|installations|installation_credentials|child_workflows|events|deliveries"
+
+
+@pytest.fixture
+def plans(app):
+    """The plan of every SELECT that was asked since, by its first table."""
+    told = []
+
+    def note(connection, _cursor, statement, parameters, _context, _many):
+        if statement.startswith("SELECT"):
+            cursor = connection.connection.driver_connection.cursor()
+            rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            told.append((re.search(r"FROM (\w+)", statement)[1], [row[3] for row in rows]))
+
+    engine = app.extensions["database"].engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield told
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def reads_all(plan: list[str]) -> list[str]:
+    return [step for step in plan if re.match(rf"SCAN ({LARGE}|delivery_attempts)\b", step)]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_list_reads_or_sorts_a_whole_table(desk, user, plans, question):
+    at = urlsafe_b64encode(json.dumps([now().isoformat(), "f" * 24]).encode()).decode().rstrip("=")
+    name = urlsafe_b64encode(json.dumps(["ada", "f" * 24]).encode()).decode().rstrip("=")
+    is_by_name = "-" in question or question.startswith(("users?user", "integrations"))
+    for cursor in ("", name if is_by_name else at):
+        plans.clear()
+        desk.get(f"/dashboard/{question}{'&' if '?' in question else '?'}{f'cursor={cursor}' if cursor else ''}")
+        table = {"audit": "audit_entries"}.get(question.partition("?")[0], question.partition("?")[0])
+        plan = next(steps for first, steps in plans if first == table and any(QUESTIONS[question] in s for s in steps))
+        assert re.search(rf"USING (COVERING )?INDEX {QUESTIONS[question]}( |$)", plan[0]), plan
+        assert not any(reads_all(steps) for _, steps in plans), plans
+        if "user=" not in question or question.startswith("users"):
+            assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def test_no_question_of_the_overview_reads_a_whole_table(app, plans):
+    with app.app_context(), transaction(Environment.production) as session:
+        what_needs_attention(session, now())
+        count_everything(session, now())
+        installations_by_day(session, now())
+        search_users(session, "Ada", 8)
+    assert len(plans) > 10
+    for _, plan in plans:
+        assert reads_all(plan) == []
+        assert all("INDEX" in step or "PRIMARY KEY" in step for step in plan if step.startswith("SEARCH")), plan
+
+
+def test_what_is_one_user_s_is_found_by_the_user_and_never_by_the_indexes_of_lists(desk, app, link, shop, plans):
+    page = InstallPage(app, link)
+    page.open()
+    page.fill(magento__store_url=shop.url, magento__access_token=shop.token)
+    assert page.finish().status == 200
+    desk.get(f"/dashboard/users/{link.user_id}")
+    assert app.test_client().get("/embedded-install", query_string=link.query).status_code == 410
+    lookups = [plan[0] for table, plan in plans if table in ("installations", "links", "credentials")]
+    assert len(lookups) > 8
+    assert all(re.search(r"\((user_id|id|token_hash)=\?", step) for step in lookups), lookups
+
+
+def ordered(desk, path: str) -> list[str]:
+    """The first cells of every page, one after the other."""
+    seen = []
+    while path:
+        view = desk.get(path)
+        seen += re.findall(r'<td data-label="[A-Z]\w+"><a [^>]*>([^<]+)</a>', view.html)
+        found = re.search(r'<a href="([^"]+)">Next page', view.html)
+        path = html.unescape(found[1]) if found else ""
+    return seen
+
+
+def test_users_are_sorted_by_name_and_time_over_all_pages(desk, app):
+    names = [f"{'b' if n % 2 else 'A'}{n:03}" for n in range(120)]
+    with app.app_context(), transaction(Environment.production) as session:
+        made = [User(username=name, created_at=now() - timedelta(minutes=n)) for n, name in enumerate(names)]
+        session.add_all(made)
+    assert ordered(desk, "/dashboard/users") == names
+    assert ordered(desk, "/dashboard/users?order=oldest") == names[::-1]
+    assert ordered(desk, "/dashboard/users?order=a-z") == sorted(names)
+    assert ordered(desk, "/dashboard/users?order=z-a") == sorted(names, reverse=True)
+    assert ordered(desk, "/dashboard/users?user=B0&order=z-a") == sorted(
+        (name for name in names if name.startswith("b0")), reverse=True
+    )
+
+
+def test_rows_of_the_same_moment_are_each_on_one_page(desk, app):
+    at = now()
+    with app.app_context(), transaction(Environment.production) as session:
+        session.add_all(User(username=f"same{n:03}", created_at=at) for n in range(130))
+    seen = ordered(desk, "/dashboard/users")
+    assert len(seen) == len(set(seen)) == 130
+
+
+def test_a_column_s_head_tells_the_order_and_turns_it_round(desk, user, integration, backend):
+    backend.get(f"/users/{user}/integrations/{integration}/install-url")
+    page = desk.get("/dashboard/links?user=ada")
+    heads = dict(re.findall(r'aria-sort="(\w+)" class="sorts"><a href="[^"]*">(\w+)', page.html))
+    assert heads == {"descending": "Made"}
+    turned = html.unescape(re.search(r'href="([^"]+)">Made', page.html)[1])
+    assert turned == "/dashboard/links?user=ada&order=oldest"
+    page = desk.get(turned)
+    assert 'aria-sort="ascending"' in page.html
+    assert 'name="order" value="oldest"' in page.html
+    until = html.unescape(re.search(r'href="([^"]+)">Until', page.html)[1])
+    assert until == "/dashboard/links?user=ada&order=latest"
+    # Links of a state that time decides are in the order of their end.
+    page = desk.get("/dashboard/links?state=created")
+    assert re.search(r'aria-sort="ascending" class="sorts"><a [^>]*>Until', page.html)
+    assert '<th scope="col">Made</th>' in page.html
+
+
+def test_links_and_installations_are_filtered_by_integration_state_and_user(
+    desk, user, integration, asking, install, backend
+):
+    other = backend.post("/users", {"username": "bob@shop.example"})["userId"]
+    one = install(integration)
+    for who, what in ((user, asking.id), (other, integration)):
+        backend.get(f"/users/{who}/integrations/{what}/install-url")
+
+    def shown(query: str) -> int:
+        return desk.get(f"/dashboard/{query}").html.count("data-state=")
+
+    assert shown("links") == 2
+    assert shown(f"links?integration={integration}") == 1
+    assert shown(f"links?integration={integration}&user=ada") == 0
+    assert shown(f"links?integration={asking.id}&user=Ada&state=created") == 1
+    assert shown(f"links?integration={asking.id}&state=opened") == 0
+    assert shown("installations?state=running") == 1
+    desk.post(f"/dashboard/installations/{one}/deactivate")
+    assert shown("installations?state=running") == 0
+    assert shown(f"installations?state=stopped&integration={integration}&user=ada") == 1
+    assert shown("installations?user=bob") == 0
+    assert shown("installations?state=nonsense&integration=") == 1
+    assert (
+        f'<option value="{asking.id}" selected>Orders to ledger'
+        in desk.get(f"/dashboard/links?integration={asking.id}").html
+    )
+
+
+def test_a_filter_by_a_common_beginning_says_how_far_it_looks(desk, backend, integration):
+    backend.post("/users/batch", {"users": [{"username": f"ada{n:02}@shop.example"} for n in range(60)]})
+    view = desk.get("/dashboard/links?user=ada")
+    assert "Many usernames begin with “ada”: this looks at the first 50 of them." in view.text
+    assert "Many usernames" not in desk.get("/dashboard/installations?user=ada0").text
+
+
+def cursor(*facts: object) -> str:
+    return urlsafe_b64encode(json.dumps(facts).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "x",
+        "é",
+        "",
+        "W10",
+        "A" * 5000,
+        cursor("2026-01-01T00:00:00", "f" * 24),
+        cursor("0001-01-01T00:00:00+23:59", "f" * 24),
+        cursor("9999-12-31T23:59:59-23:59", "f" * 24),
+        cursor("2026-01-01T00:00:00+00:00", "a\0b"),
+        cursor("2026-01-01T00:00:00+00:00", "\ud800"),
+        cursor("2026-01-01T00:00:00+00:00", 1),
+        cursor(1, 2),
+        cursor({}, []),
+        "[" * 3000,
+    ],
+)
+def test_a_cursor_that_no_page_gave_is_no_page(desk, given):
+    for page in ("links", "users?order=a-z", "audit", "integrations"):
+        join = "&" if "?" in page else "?"
+        answer = desk.client.get(f"/dashboard/{page}{join}cursor={given}")
+        assert answer.status_code in (200, 404), (page, answer.status_code)
+        if page == "links":
+            assert answer.status_code == 404
+            assert "No such page" in answer.text
+
+
+def test_the_cursor_of_one_order_opens_nothing_of_the_other_environment(desk, user, backend):
+    desk.post("/dashboard/environment", environment="development")
+    view = desk.get(f"/dashboard/users?order=a-z&cursor={cursor('', '')}")
+    assert "ada@shop.example" not in view.text
+
+
+def test_an_installation_that_lacks_one_credential_of_two_is_named(desk, app, make_link, shop, backend):
+    made = make_link(two_apps=True)
+    page = InstallPage(app, made)
+    page.open()
+    page.fill(magento__store_url=shop.url, magento__access_token=shop.token)
+    page.fill(sandbox__store_url=shop.url, sandbox__access_token=shop.token)
+    assert page.finish().status == 200
+    assert "lack a credential" not in desk.get("/dashboard").text
+    known = backend.get(f"/users/{made.user_id}/credentials")["data"]
+    backend.delete(f"/users/{made.user_id}/credentials/{known[0]['credentialId']}")
+    text = desk.get("/dashboard").text
+    assert "Installations that lack a credential" in text
+    assert "ada@shop.example, Two stores" in text
+    with app.app_context(), transaction() as session:
+        left = session.scalars(sa.select(InstallationCredential.app)).one()
+    gone = {"magento": "sandbox", "sandbox": "magento"}[left]
+    one = backend.get("/installations")["data"][0]["installationId"]
+    assert f"{gone}: there is no credential." in desk.get(f"/dashboard/installations/{one}").text
+
+
+def test_what_is_only_stopped_lacks_nothing(desk, user, integration, install):
+    one = install(integration)
+    desk.post(f"/dashboard/installations/{one}/deactivate")
+    assert "lack a credential" not in desk.get("/dashboard").text
+
+
+def test_numbers_are_counted_as_far_as_they_say(desk, app, user):
+    with app.app_context(), transaction(Environment.production) as session:
+        session.add(Integration(id="i" * 24, name="I", apps=["magento"]))
+        session.flush()
+        session.add_all(
+            Installation(user_id=user, integration_id="i" * 24, installed_at=now()) for _ in range(MOST_A_DAY + 1)
+        )
+    text = desk.get("/dashboard").text
+    assert "Installations1,001" in text
+    assert "in the last 30 days: 1,000 and more" in text
+    assert "installed 1,000+ times" in desk.get("/dashboard/integrations").text
+    change(app, sa.delete(Installation).where(Installation.user_id == user))
