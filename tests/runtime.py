@@ -306,6 +306,20 @@ class World:
 
 def make_world(instance: Path, shop: Shop, provider: Provider, ingest: Ingest, **settings: Any) -> World:
     """A portal in this data folder, among these servers."""
+    world = make_bare_world(instance, shop, provider, ingest, **settings)
+    with world.app.app_context():
+        take_every_event()
+    return world
+
+
+def take_every_event() -> None:
+    """Let the documented endpoint take events of every kind."""
+    with transaction(Environment.production) as session:
+        choose_kinds(session, find_endpoint(session, documented_id(Environment.production)), list(KINDS))
+
+
+def make_bare_world(instance: Path, shop: Shop, provider: Provider, ingest: Ingest, **settings: Any) -> World:
+    """The same, whose database may have no tables yet."""
     app = create_app(
         read_settings(
             **{
@@ -319,8 +333,6 @@ def make_world(instance: Path, shop: Shop, provider: Provider, ingest: Ingest, *
             }
         )
     )
-    with app.app_context(), transaction(Environment.production) as session:
-        choose_kinds(session, find_endpoint(session, documented_id(Environment.production)), list(KINDS))
     return World(app, ingest, shop, provider)
 
 

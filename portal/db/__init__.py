@@ -178,11 +178,17 @@ class Database:
         event.listen(self.sessions, "before_flush", _stamp_own)
 
 
+def is_alone_in_writing(session: Session) -> bool:
+    """Whether nobody else writes from this transaction's first change to its end: on SQLite, not on PostgreSQL."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
 def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -> bool:
     """Add a row unless one with the same key is there; whether it was added. Safe against others who add the same."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    added = session.execute(insert(table).values(**values).on_conflict_do_nothing())
-    return added.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+    # Not told by the count of rows: after an INSERT, psycopg's is not kept.
+    statement = insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+    return session.execute(statement).first() is not None
 
 
 def engine() -> sa.Engine:

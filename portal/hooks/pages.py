@@ -5,6 +5,7 @@ from __future__ import annotations
 from apiflask import APIBlueprint
 from flask import current_app, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from portal.clock import now
 from portal.db import transaction
@@ -24,6 +25,11 @@ def take(address: str) -> ResponseReturnValue:
         hook = find_hook(session, address)
         made = receive(session, hook, current_app.extensions["catalogue"], dict(request.headers), body, now())
     return {"message": "Taken", "runs": len(made)}, 200
+
+
+@hooks.errorhandler(RequestEntityTooLarge)
+def _too_large(_: RequestEntityTooLarge) -> ResponseReturnValue:
+    return {"message": f"A webhook can have {LARGEST_VALUE:,} bytes here."}, 413
 
 
 @hooks.errorhandler(Refusal)

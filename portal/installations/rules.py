@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,15 +11,25 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
-from portal.credentials.rules import activate, drop_drafts
+from portal.credentials.rules import activate, drop_drafts, open_values
 from portal.events.kinds import INSTALLATION_FINISHED
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.installations.errors import CredentialsMissing
 from portal.installations.models import Installation
+from portal.keys.ring import keys_of
 from portal.links.models import Link
 from portal.links.rules import spend
-from portal.triggers.rules import begin, follow_change, inherit, remove_children, trigger_of
+from portal.runs.rules import resume
+from portal.triggers.rules import (
+    begin,
+    begin_afresh,
+    follow_change,
+    inherit,
+    remove_children,
+    trigger_of,
+)
+from portal.workflows.definition import Trigger
 from portal.workflows.errors import SettingsWrong
 from portal.workflows.models import ChildWorkflow
 from portal.workflows.rules import (
@@ -56,13 +67,13 @@ def finish_installation(
     values, problems = check_settings(published, settings or {})
     if problems:
         raise SettingsWrong(problems)
+    before = _stood(session, earlier)
     installation = _installation_for(session, link, earlier, now)
     activate(session, [credential.id for credential in chosen.values() if credential.is_draft], now)
     session.flush()
     for app, credential in chosen.items():
         session.add(InstallationCredential(installation_id=installation.id, app=app, credential_id=credential.id))
     drop_drafts(session, link.id)
-    before = standing_children(session, earlier.id) if earlier is not None else []
     children = install_children(
         session,
         installation.id,
@@ -73,7 +84,9 @@ def finish_installation(
         values=values,
         output_override=link.how.output_override,
     )
-    _set_going(session, children, before, chosen, now)
+    session.flush()
+    is_same = earlier is not None and bool(before) and before[0].accounts == _accounts(session, installation.id)
+    _set_going(session, children, {one.child.workflow_id: one for one in before}, is_same, now)
     if earlier is not None and earlier.id != installation.id:
         end_installation(session, earlier, now)
     announce(
@@ -93,40 +106,77 @@ def finish_installation(
     return installation
 
 
+@dataclass(frozen=True)
+class _Stood:
+    """A child as it stood before a link was finished."""
+
+    child: ChildWorkflow
+    was_active: bool
+    trigger: Trigger
+    accounts: dict[str, tuple[str, ...]]
+
+
+def _stood(session: Session, earlier: Installation | None) -> list[_Stood]:
+    if earlier is None:
+        return []
+    accounts = _accounts(session, earlier.id)
+    return [
+        _Stood(child, child.is_active, trigger_of(child), accounts) for child in standing_children(session, earlier.id)
+    ]
+
+
 def _set_going(
     session: Session,
     children: Sequence[ChildWorkflow],
-    before: Sequence[ChildWorkflow],
-    chosen: Mapping[str, Credential],
+    before: Mapping[str, _Stood],
+    is_same: bool,
     now: datetime,
 ) -> None:
-    """Watch for each child; one that takes the place of another for the same accounts goes on where that one stood."""
-    known = {child.workflow_id: child for child in before}
+    """Watch for each child; one that was there, or takes the place of another, goes on for the same accounts."""
     for child in children:
-        earlier = known.get(child.workflow_id)
-        if earlier is not None and earlier.id == child.id:
-            if child.paused_at is not None:
-                begin(session, child, now)
-            else:
-                follow_change(session, child, now)
-            continue
-        is_same = (
-            earlier is not None
-            and earlier.is_active
-            and _accounts(session, earlier) == {app: credential.account for app, credential in chosen.items()}
-        )
-        if is_same and earlier is not None and trigger_of(child).kind == "installation":
-            continue  # once for each installation, and this is the same one renewed
-        begin(session, child, now)
-        if is_same and earlier is not None:
-            inherit(session, earlier, child, now)
+        stood = before.get(child.workflow_id)
+        if stood is None:
+            begin(session, child, now)
+        elif stood.child.id == child.id:
+            _go_on(session, child, stood, is_same, now)
+        else:
+            _follow(session, child, stood, is_same, now)
 
 
-def _accounts(session: Session, child: ChildWorkflow) -> dict[str, str]:
+def _go_on(session: Session, child: ChildWorkflow, stood: _Stood, is_same: bool, now: datetime) -> None:
+    if not (is_same and stood.was_active):
+        begin_afresh(session, child, now)
+        return
+    if child.paused_at is not None:
+        resume(session, child)
+    follow_change(session, child, stood.trigger, now)
+
+
+def _follow(session: Session, child: ChildWorkflow, stood: _Stood, is_same: bool, now: datetime) -> None:
+    goes_on = is_same and stood.was_active
+    trigger = trigger_of(child)
+    if goes_on and trigger.kind == "installation":
+        return  # once for each installation, and this is the same one renewed
+    begin(session, child, now)
+    if goes_on:
+        inherit(session, stood.child, child, now)
+
+
+def _accounts(session: Session, installation_id: str) -> dict[str, tuple[str, ...]]:
+    """Whose accounts an installation uses, by app: what the app calls them, and at which address they are."""
+    keys, catalogue = keys_of(session), session.info["catalogue"]
     rows = session.scalars(
-        sa.select(InstallationCredential).where(InstallationCredential.installation_id == child.installation_id)
+        sa.select(InstallationCredential)
+        .where(InstallationCredential.installation_id == installation_id)
+        .execution_options(populate_existing=True)
     )
-    return {row.app: row.credential.account for row in rows}
+    accounts = {}
+    for row in rows:
+        values = open_values(keys, row.credential)
+        fields = catalogue[row.app].fields if row.app in catalogue else ()
+        addresses = [values.get(field.name, "") for field in fields if field.is_address]
+        accounts[row.app] = (row.credential.account, *addresses)
+    return accounts
 
 
 def _installation_for(session: Session, link: Link, earlier: Installation | None, now: datetime) -> Installation:

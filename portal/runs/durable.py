@@ -47,7 +47,7 @@ from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
 from portal.workflows.blocks import Block, blocks_of
 from portal.workflows.definition import LARGEST_MEMORY, read_definition
-from portal.workflows.models import ChildWorkflow, Workflow
+from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
 from portal.workflows.sizes import bytes_of
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class _Held:
     progress: int
     masker: Masker
     integration_id: str
-    installation_id: str
+    credential_ids: dict[str, str]
     steps: int = 0
     actions: int = 0
     given: int = 0  # bytes that steps gave since the memory was measured
@@ -76,7 +76,7 @@ class _Held:
 
 MOST_UNWRITTEN = 20  # steps that are done, and not yet written down
 
-_held: dict[str, _Held] = {}
+_held: dict[tuple[str, int], _Held] = {}
 
 
 @durable(rules.RUNS)
@@ -86,18 +86,18 @@ def run_leg(run_id: str, leg: int) -> None:
         while take_step(run_id, leg):
             pass
     finally:
-        _held.pop(run_id, None)
+        _held.pop((run_id, leg), None)
 
 
 @step
 def take_step(run_id: str, leg: int) -> bool:
     """Do one step of a run; whether another one follows at once. Safe to repeat."""
-    held = _held.pop(run_id, None) or _take_hold(run_id, leg)
+    held = _held.pop((run_id, leg), None) or _take_hold(run_id, leg)
     if held is None:
         return False
     goes_on = _take(held)
     if goes_on:
-        _held[run_id] = held  # only now: what a fault interrupted is read anew
+        _held[run_id, leg] = held  # only now: what a fault interrupted is read anew
     return goes_on
 
 
@@ -109,6 +109,7 @@ def _take(held: _Held) -> bool:
         because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
         return _keep(held, held.memory.path, held.subject.blocks[held.memory.place], Told(), Failed(because), now())
     path, block, begun = held.memory.path, held.subject.blocks[held.memory.place], now()
+    progress = held.progress
     executor: Executor = current_app.extensions["executor"]
     try:
         told, outcome = executor.execute(held.subject, held.memory, present, begun)
@@ -117,12 +118,18 @@ def _take(held: _Held) -> bool:
         return _keep(held, path, block, told, outcome, begun)
     except (OperationalError, PoolTimeout):
         raise  # the database is busy or away: that passes
+    except TooMuch as problem:
+        return _break_off(held, progress, path, block, Told(), str(problem), begun)
     except Exception as defect:
         # Doing it again and again would help nobody: the run ends, and the next item has its turn.
-        reference = note(defect)
-        held.steps, held.logs = 0, [row for row in held.logs if row["path"] != path]
-        broken = Failed(f"Something broke on our side. The log has it under {reference}.")
-        return _keep(held, path, block, Told(), broken, begun)
+        told, because = Told(), f"Something broke on our side. The log has it under {note(defect)}."
+        return _break_off(held, progress, path, block, told, because, begun)
+
+
+def _break_off(held: _Held, progress: int, path: str, block: Block, told: Told, because: str, begun: datetime) -> bool:
+    """Fail at a step whose outcome could not be kept; what was written down with it was rolled back."""
+    held.progress, held.steps, held.logs = progress, 0, [row for row in held.logs if row["path"] != path]
+    return _keep(held, path, block, told, Failed(because), begun)
 
 
 def _take_hold(run_id: str, leg: int) -> _Held | None:
@@ -130,14 +137,25 @@ def _take_hold(run_id: str, leg: int) -> _Held | None:
         if not rules.claim_leg(session, run_id, leg, now()):
             return None
         found = session.execute(_WHOLE, {"run_id": run_id, "this_leg": leg}).one_or_none()
-        return None if found is None else _hold(session, *found)
+        if found is None:
+            return None
+        run, child, integration, version = found
+        if version.id == child.version_id:
+            return _hold(session, run, child, integration, child.definition)
+        if run.progress:  # what has begun is finished as it began
+            return _hold(session, run, child, integration, version.definition)
+        run.version = session.get_one(WorkflowVersion, child.version_id).number
+        return _hold(session, run, child, integration, child.definition)
 
 
 _WHOLE = (
-    sa.select(Run, ChildWorkflow, Integration)
+    sa.select(Run, ChildWorkflow, Integration, WorkflowVersion)
     .join(ChildWorkflow, Run.child_id == ChildWorkflow.id)
     .join(Workflow, Run.workflow_id == Workflow.id)
     .join(Integration, Workflow.integration_id == Integration.id)
+    .join(
+        WorkflowVersion, sa.and_(WorkflowVersion.workflow_id == Run.workflow_id, WorkflowVersion.number == Run.version)
+    )
     .where(Run.id == sa.bindparam("run_id"), Run.leg == sa.bindparam("this_leg"), Run.state == RunState.running)
 )
 _CREDENTIALS = (
@@ -147,10 +165,10 @@ _CREDENTIALS = (
 )
 
 
-def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integration) -> _Held:
+def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integration, written: dict[str, Any]) -> _Held:
     keys: KeyRing = current_app.extensions["keys"]
     catalogue = current_app.extensions["catalogue"]
-    chosen = session.scalars(_CREDENTIALS, {"installation": child.installation_id})
+    chosen = session.scalars(_CREDENTIALS, {"installation": child.installation_id}).all()
     credentials = {row.app: open_values(keys, row.credential) for row in chosen}
     apps = {name: catalogue[name] for name in integration.apps if name in catalogue}
     memory = Memory.load(keys.open(run.sealed_memory, run.id) if run.sealed_memory else None)
@@ -159,7 +177,7 @@ def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integra
         for one in child.output_override or ()
         if isinstance(one, dict)
     }
-    blocks = {block.place: block for block in blocks_of(run.workflow_id, child.definition, integration.apps)}
+    blocks = {block.place: block for block in blocks_of(run.workflow_id, written, integration.apps)}
     item = overrides.get(blocks[()].id, rules.item_of(keys, run))
     masker = masker_for(apps, credentials)
     masker.learn([item, memory.steps, [loop.items for loop in memory.loops]])
@@ -172,7 +190,7 @@ def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integra
             item=item,
             fields=child.values,
             ingest=settings_of(session).demo_ingest_url,
-            definition=read_definition(child.definition),
+            definition=read_definition(written),
             blocks=blocks,
             overrides=overrides,
             apps=apps,
@@ -182,7 +200,7 @@ def _hold(session: Session, run: Run, child: ChildWorkflow, integration: Integra
         progress=run.progress,
         masker=masker,
         integration_id=integration.id,
-        installation_id=child.installation_id,
+        credential_ids={row.app: row.credential_id for row in chosen},
     )
 
 
@@ -272,9 +290,10 @@ def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) ->
             return outcome.is_try
         case Refused():
             because = held.masker.sentence(outcome.because)
-            if not rules.pause(session, held.run, held.progress, because, block.name):
+            credential_id = held.credential_ids[outcome.app]
+            if not rules.pause(session, held.run, held.progress, because, block.name, credential_id):
                 return False
-            rules.break_credential(session, held.installation_id, outcome.app, because, now())
+            rules.break_credential(session, credential_id, because, now())
             return True
         case Failed():
             return _fail(session, held, block, outcome.because)

@@ -280,8 +280,11 @@ def _written(piece: tuple[str, str]) -> str:
     return piece[1].replace("${", "$${") if piece[0] == "text" else "${" + piece[1] + "}"
 
 
+_CLIMBS = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\]|$)")
+
+
 def _segment(text: str) -> str:
-    if text.strip(".") == "":
+    if text.strip(".") == "" or _CLIMBS.search(text):
         raise NoValue("A part of the address came out empty or as dots: what it is made of isn’t there.")
     return quote(text, safe="")
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from portal.background import Queue, enqueue
 from portal.credentials.models import Credential, InstallationCredential
-from portal.db import insert_new
+from portal.db import insert_new, is_alone_in_writing
 from portal.events.kinds import CREDENTIAL_BROKEN, RUN_FAILED
 from portal.events.rules import announce
 from portal.ids import new_id
@@ -31,6 +31,7 @@ RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 # The wait before each further attempt at a step; after these it is the last one each time.
 WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
 GIVEN_UP_AFTER = timedelta(days=1)
+DROPPED_AT_ONCE = 500
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
 
 
@@ -50,12 +51,11 @@ def record_items(
     Each run is enqueued in this transaction. A child that isn't active takes nothing, one that is paused keeps what
     comes. An item that is too large becomes a run that failed.
     """
-    if not child.is_active or child.removed_at is not None:
+    if not hold_child(session, child.id):
         return []
     fresh = [item for item in items if item.key is None or _is_new(session, child.id, item.key)]
     if not fresh:
         return []
-    # Writing first: whoever else records items of this child waits here.
     last = session.scalars(
         sa.update(ChildWorkflow)
         .where(ChildWorkflow.id == child.id)
@@ -74,6 +74,21 @@ def record_items(
         else:
             _end(session, run, RunState.failed, now)
     return made
+
+
+def hold_child(session: Session, child_id: str) -> bool:
+    """Keep a child as it is until this transaction ends; whether it is active.
+
+    Whoever changes a child, its runs or its watch on account of each other holds it first, so that nobody decides on
+    what another one is changing, and no two wait for each other.
+    """
+    held = session.execute(
+        sa.update(ChildWorkflow)
+        .where(ChildWorkflow.id == child_id, ChildWorkflow.is_active, ChildWorkflow.removed_at.is_(None))
+        .values(runs_made=ChildWorkflow.runs_made)
+        .execution_options(synchronize_session=False)
+    )
+    return held.rowcount == 1  # type: ignore[attr-defined,no-any-return]
 
 
 def _is_new(session: Session, child_id: str, key: str) -> bool:
@@ -151,7 +166,10 @@ def start_run(session: Session, child: ChildWorkflow, value: Any, *, trigger: st
     if bytes_of(value) > LARGEST_VALUE:
         raise ItemTooLarge
     _require_active(child)
-    return record_items(session, child, [Item(value)], trigger=trigger, now=now)[0]
+    made = record_items(session, child, [Item(value)], trigger=trigger, now=now)
+    if not made:  # stopped a moment ago
+        raise NotRunning(child.workflow.name)
+    return made[0]
 
 
 def _require_active(child: ChildWorkflow) -> None:
@@ -168,8 +186,11 @@ def find_run(session: Session, run_id: str) -> Run:
 
 
 def rerun(session: Session, run: Run, now: datetime) -> Run:
-    """Start a new run of the same child with the same item. Raises `NotRunning`, `UnknownRun` (the item is gone)."""
-    child = session.get_one(ChildWorkflow, run.child_id)
+    """Start a new run with the same item, of the child that the user has now.
+
+    Raises `NotRunning`, `UnknownRun` (the item is gone).
+    """
+    child = _standing(session, session.get_one(ChildWorkflow, run.child_id))
     _require_active(child)
     if run.sealed_item is None:
         raise UnknownRun(run.id)
@@ -177,6 +198,18 @@ def rerun(session: Session, run: Run, now: datetime) -> Run:
     made.rerun_of = run.id
     session.flush()
     return made
+
+
+def _standing(session: Session, child: ChildWorkflow) -> ChildWorkflow:
+    """The child, or the one that has taken its place."""
+    if child.removed_at is None:
+        return child
+    follower = sa.select(ChildWorkflow).where(
+        ChildWorkflow.user_id == child.user_id,
+        ChildWorkflow.workflow_id == child.workflow_id,
+        ChildWorkflow.removed_at.is_(None),
+    )
+    return session.scalar(follower.order_by(ChildWorkflow.created_at.desc()).limit(1)) or child
 
 
 def item_of(keys: KeyRing, run: Run) -> Any:
@@ -206,7 +239,8 @@ def _claim() -> sa.Update:
         sa.update(Run)
         .where(*_THIS_LEG, Run.ended_at.is_(None), ~earlier)
         .values(
-            state=sa.case((is_paused, RunState.paused), else_=RunState.running),
+            # Cast, because PostgreSQL takes the outcome of a CASE for text.
+            state=sa.cast(sa.case((is_paused, RunState.paused), else_=RunState.running), Run.state.type),
             started_at=sa.func.coalesce(Run.started_at, sa.bindparam("moment", type_=Run.started_at.type)),
             next_at=None,
             is_parked=False,
@@ -215,6 +249,13 @@ def _claim() -> sa.Update:
 
 
 _CLAIM = _claim()
+_HOLD_CHILD = (
+    sa.select(ChildWorkflow.id)
+    .join(Run, Run.child_id == ChildWorkflow.id)
+    .where(Run.id == sa.bindparam("run_id"))
+    .with_for_update(of=ChildWorkflow, key_share=True)
+)
+_HOLD_LEG = sa.select(Run.id).where(*_THIS_LEG).with_for_update(key_share=True)
 _PARK = sa.update(Run).where(*_THIS_LEG, Run.ended_at.is_(None)).values(is_parked=True)
 _ADVANCE = (
     sa.update(Run)
@@ -242,6 +283,8 @@ _FOLLOWING = (
     )
     .order_by(Run.number)
     .limit(1)
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
 )
 _COUNT = (
     sa.update(WorkflowDay)
@@ -270,6 +313,10 @@ def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> bool:
     A run whose child has an earlier one that is not through is parked; the earlier one wakes it. Safe to repeat.
     """
     place = {"run_id": run_id, "this_leg": leg}
+    if not is_alone_in_writing(session):
+        # So that the child can't go on, nor an earlier run of it end, between the look at them and what follows.
+        session.execute(_HOLD_CHILD, {"run_id": run_id})
+        session.execute(_HOLD_LEG, place)
     if _changes_one(session, _CLAIM, {**place, "moment": now}):
         return True
     _changes_one(session, _PARK, place)
@@ -427,14 +474,12 @@ def delay(session: Session, run: Run, progress: int, length: timedelta, sealed_m
 # Pausing, going on, stopping
 
 
-def break_credential(session: Session, installation_id: str, app: str, because: str, now: datetime) -> None:
-    """The app refuses an installation's credential: pause what runs with it, and tell the vendor once."""
-    credential = session.scalar(
-        sa.select(Credential)
-        .join(InstallationCredential, InstallationCredential.credential_id == Credential.id)
-        .where(InstallationCredential.installation_id == installation_id, InstallationCredential.app == app)
-        .with_for_update()
-    )
+def break_credential(session: Session, credential_id: str, because: str, now: datetime) -> None:
+    """The app refuses a credential: pause what runs with it, and tell the vendor once.
+
+    It is the one that the app was asked with: what took its place meanwhile stays whole.
+    """
+    credential = session.get(Credential, credential_id, with_for_update=True)
     if credential is None:
         return
     using = sa.select(InstallationCredential.installation_id).where(
@@ -459,26 +504,38 @@ def break_credential(session: Session, installation_id: str, app: str, because: 
         CREDENTIAL_BROKEN,
         {
             "userId": credential.user_id,
-            "app": app,
+            "app": credential.app,
             "credentialId": credential.id,
             "account": credential.account,
             "message": because,
         },
         environment=credential.environment,
         now=now,
-        installation_id=installation_id,
     )
 
 
-def pause(session: Session, run: Run, progress: int, because: str, block_name: str) -> bool:
-    """Keep a run at its step until its child goes on."""
+def pause(session: Session, run: Run, progress: int, because: str, block_name: str, credential_id: str) -> bool:
+    """Keep a run at its step until its child goes on; with another credential than the refused one it does at once."""
+    hold_child(session, run.child_id)
     current = _hold(session, run, progress)
     if current is None:
         return False
     current.state, current.error, current.error_block = RunState.paused, because[:1000], block_name
     current.attempts += 1
     session.flush()
+    is_in_use = sa.exists().where(
+        InstallationCredential.installation_id == ChildWorkflow.installation_id,
+        InstallationCredential.credential_id == credential_id,
+    )
+    if not session.scalar(sa.select(is_in_use).where(ChildWorkflow.id == run.child_id)):
+        _go_on(session, current)
     return True
+
+
+def _go_on(session: Session, run: Run) -> None:
+    run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
+    session.flush()
+    _enqueue_leg(session, run)
 
 
 def resume(session: Session, child: ChildWorkflow) -> None:
@@ -489,9 +546,7 @@ def resume(session: Session, child: ChildWorkflow) -> None:
         sa.select(Run).where(Run.child_id == child.id, Run.state == RunState.paused).order_by(Run.number)
     )
     for run in held:
-        run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
-        session.flush()
-        _enqueue_leg(session, run)
+        _go_on(session, run)
 
 
 def try_now(session: Session, run: Run, now: datetime) -> None:
@@ -529,7 +584,11 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
     A request that is under way is not taken back; nothing follows it.
     """
     runs = session.scalars(
-        sa.select(Run).where(Run.child_id.in_(list(child_ids)), Run.ended_at.is_(None)).with_for_update()
+        sa.select(Run)
+        .where(Run.child_id.in_(list(child_ids)), Run.ended_at.is_(None))
+        .order_by(Run.workflow_id, Run.child_id, Run.number)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     ).all()
     begun = [run.id for run in runs if run.started_at is not None]
     for run in runs:
@@ -541,34 +600,46 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
     return begun
 
 
-def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflow) -> None:
-    """Let a child do the runs that an earlier one, whose place it takes, didn't come to; half-done ones begin anew."""
+def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflow, now: datetime) -> None:
+    """Let a child do the runs that an earlier one, whose place it takes, didn't end; each goes on where it stood."""
     left = session.scalars(
-        sa.select(Run).where(Run.child_id == earlier.id, Run.ended_at.is_(None)).order_by(Run.number).with_for_update()
+        sa.select(Run)
+        .where(Run.child_id == earlier.id, Run.ended_at.is_(None))
+        .order_by(Run.number)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     ).all()
     for run in left:
-        run.child_id, run.version = child.id, child.version.number
-        run.state, run.is_parked, run.leg, run.next_at = RunState.queued, False, run.leg + 1, None
-        if child.version_id != earlier.version_id:
-            run.progress, run.sealed_memory = 0, None
+        rest = (run.next_at - now).total_seconds() if run.state is RunState.waiting and run.next_at else 0
+        run.child_id, run.is_parked, run.leg = child.id, False, run.leg + 1
+        if rest <= 0:
+            run.state, run.next_at = RunState.queued, None
         session.flush()
-        _enqueue_leg(session, run)
+        _enqueue_leg(session, run, delay=max(rest, 0))
 
 
 def take_up_dropped(session: Session, before: datetime, ended: Callable[[Sequence[str]], set[str]]) -> int:
     """Enqueue again what began before this moment and has no leg any more; `ended` tells which legs are over."""
-    runs = session.scalars(
-        sa.select(Run)
-        .where(Run.state.in_((RunState.queued, RunState.running)), ~Run.is_parked, Run.created_at < before)
-        .limit(1000)
-    ).all()
-    legs = {leg_name(run.number, run.id, run.leg): run for run in runs}
-    dropped = [legs[name] for name in ended(list(legs))] if legs else []
-    for run in dropped:
-        run.state, run.leg = RunState.queued, run.leg + 1
-        session.flush()
-        _enqueue_leg(session, run)
-    return len(dropped)
+    other = aliased(Run)
+    earlier = sa.exists().where(
+        other.child_id == Run.child_id,
+        other.ended_at.is_(None),
+        other.state != RunState.waiting,
+        other.number < Run.number,
+    )
+    is_due = sa.or_(
+        sa.and_(Run.state.in_((RunState.queued, RunState.running)), Run.created_at < before),
+        sa.and_(Run.state.in_((RunState.retrying, RunState.waiting)), Run.next_at < before),
+    )
+    found = sa.select(Run).where(is_due, sa.or_(~Run.is_parked, ~earlier)).order_by(Run.id).limit(DROPPED_AT_ONCE)
+    count, last = 0, ""
+    while runs := session.scalars(found.where(Run.id > last)).all():
+        last = runs[-1].id
+        legs = {leg_name(run.number, run.id, run.leg): run for run in runs}
+        for name in sorted(ended(list(legs))):
+            _go_on(session, legs[name])
+            count += 1
+    return count
 
 
 def reseal_runs(session: Session, keys: KeyRing) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
 
 import jmespath
@@ -17,15 +18,20 @@ from portal.runs.executing import Refused, judge, silence_of
 
 CEILING = 15.0
 LARGEST = 4_000_000  # bytes of a page
+LONGEST = 64  # characters of a cursor value
 
 
 @dataclass(frozen=True)
 class Page:
-    """Items of one page with their keys and cursor values, and the moment that the app's clock showed (or None)."""
+    """Items of one page with their keys and cursor values, and the moment that the app's clock showed (or None).
+
+    `read_at` is that moment, or by our own clock.
+    """
 
     items: list[tuple[str, str | None, Any]]
     is_full: bool
     app_clock: datetime | None
+    read_at: datetime
 
 
 class CursorLost(Exception):
@@ -62,10 +68,14 @@ class Walk:
     def take(self, page: Page, cursor: Cursor) -> bool:
         """Go on behind this page; whether the walk goes on (else the next poll begins a new one)."""
         keys, bound = [key for key, _, _ in page.items], self.bound(cursor)
-        values = [value for _, value, _ in page.items if value is not None]
+        values = [value for _, value, _ in page.items if value is not None and is_readable(value, cursor)]
         largest = max(values, key=lambda value: sortable(value, cursor), default=None)
         if largest is not None and (self.since is None or is_before(self.since, largest, cursor)):
             self.since = largest
+        # An item from the future, or a clock that was put back, must not hide what comes until then.
+        if cursor.kind == "time" and self.since is not None:
+            latest = write(page.read_at, cursor)
+            self.since = latest if is_before(latest, self.since, cursor) else self.since
         # Some apps give their last page again when asked for one behind it.
         if not page.is_full or (keys == self.seen_page and self.page > 1):
             self.walk_from, self.page, self.seen_page = None, 1, []
@@ -86,6 +96,11 @@ def sortable(value: str, cursor: Cursor) -> float:
         return datetime.strptime(value, cursor.format).replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
         return float("-inf")
+
+
+def is_readable(value: str, cursor: Cursor) -> bool:
+    """Whether a cursor value can be compared, and kept."""
+    return len(value) <= LONGEST and isfinite(sortable(value, cursor))
 
 
 def is_before(value: str, other: str, cursor: Cursor) -> bool:
@@ -145,7 +160,8 @@ def _read(answer: Answer, app: App, poll: Poll, now: datetime, *, has_cursor: bo
         if key is None:
             raise NotAsked(f"{app.title} sent an item without the key that its declaration names.")
         read.append((str(key), None if value is None else str(value), item))
-    return Page(read, len(items) >= poll.page_size, _clock(answer))
+    clock = _clock(answer)
+    return Page(read, len(items) >= poll.page_size, clock, clock or now)
 
 
 def search(expression: str, value: Any) -> Any:

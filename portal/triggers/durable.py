@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 from flask import current_app
 
@@ -18,7 +20,7 @@ from portal.keys.ring import KeyRing, SealBroken
 from portal.runs.executing import Done, Failed, judge, silence_of
 from portal.triggers import polling  # noqa: F401 - importing is what declares the watcher
 from portal.triggers.asking import search
-from portal.triggers.hooks import listening, registration_of
+from portal.triggers.hooks import listening, registration_of, take_away
 from portal.triggers.models import Hook
 from portal.triggers.rules import HOOKS
 
@@ -41,6 +43,7 @@ def register_at_app(child_id: str) -> bool:
         hook = session.get(Hook, child_id)
         if hook is None or hook.hook_id is not None:
             return True
+        address = hook.address_hash
         found = listening(session, hook, current_app.extensions["catalogue"])
         request = registration_of(found) if found else None
         if found is None or request is None:
@@ -51,12 +54,17 @@ def register_at_app(child_id: str) -> bool:
     name = search(declared.id, reply) if because is None else None
     if because is None and name in (None, ""):
         because = f"{found.app.title} registered the address, but did not say under which name."
+    registered = {"hook_id": str(name)[:255], "registered_at": now()} if because is None else {}
     with transaction() as session:
-        hook = session.get(Hook, child_id)
-        if hook is not None:
-            hook.error = because
-            if because is None:
-                hook.hook_id, hook.registered_at = str(name)[:255], now()
+        still = session.execute(
+            sa.update(Hook)
+            .where(Hook.child_id == child_id, Hook.address_hash == address, Hook.hook_id.is_(None))
+            .values(error=because, **registered)
+            .execution_options(synchronize_session=False)
+        )
+        if still.rowcount != 1 and because is None:  # type: ignore[attr-defined]
+            # Stopped while the app was asked: nobody would know of what it has just registered.
+            take_away(session, replace(found, values={**found.values, "hook_id": str(name)}))
     return because is None
 
 

@@ -29,7 +29,7 @@ from portal.runs.models import Run
 from portal.runs.rules import Item, record_items
 from portal.triggers.asking import search
 from portal.triggers.models import Hook
-from portal.triggers.rules import hash_address, trigger_of
+from portal.triggers.rules import enqueue_hook_work, hash_address, trigger_of
 from portal.workflows.models import ChildWorkflow, Workflow
 
 
@@ -170,13 +170,15 @@ def registration_of(found: Listening) -> Request | None:
     return build_request(found.app, found.values, method="POST", path=declared.post, query={}, headers={}, body=body)
 
 
-def sealed_removal(session: Session, hook: Hook) -> tuple[str, str] | None:
-    """(name, sealed text) of the request that takes a registration away; None when there is nothing to take away."""
-    found = listening(session, hook, session.info["catalogue"])
-    declared = found.webhook.register_ if found else None
-    if found is None or declared is None or declared.delete is None or not hook.hook_id:
-        return None
-    request = build_request(found.app, found.values, method="DELETE", path=declared.delete, query={}, headers={})
+def take_away(session: Session, found: Listening) -> None:
+    """Enqueue the request that takes a registration away, where the app declares one."""
+    declared = found.webhook.register_
+    if declared is None or declared.delete is None or not found.values["hook_id"]:
+        return
+    try:
+        request = build_request(found.app, found.values, method="DELETE", path=declared.delete, query={}, headers={})
+    except (ValueError, KeyError):  # its declaration has changed: then it can't be told
+        return
     name = new_id()
     sealed = keys_of(session).seal(json.dumps({**asdict(request), "body": None}).encode(), name)
-    return name, base64.b64encode(sealed).decode()
+    enqueue_hook_work(session, "remove_hook", name, base64.b64encode(sealed).decode(), 1, partition=found.child.id)

@@ -27,7 +27,7 @@ from portal.faults import note
 from portal.http import Outbound
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
-from portal.runs.rules import Item, break_credential, record_items
+from portal.runs.rules import Item, break_credential, hold_child, record_items
 from portal.settings import Settings
 from portal.triggers.asking import CursorLost, NotAsked, Page, Walk, ask, is_before, write
 from portal.triggers.models import Watch
@@ -104,7 +104,13 @@ def claim_due(executor_id: str, at: datetime, most: int) -> Claimed:
     """Take up to `most` children that are due, for a while; others may have them if nothing comes of it."""
     if most == 0:
         return Claimed([], 0)
-    due = sa.select(Watch.child_id).where(Watch.next_at <= at).order_by(Watch.next_at).limit(most)
+    due = (
+        sa.select(Watch.child_id)
+        .where(Watch.next_at <= at)
+        .order_by(Watch.next_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
     with transaction() as session:
         ids = list(session.scalars(due))
         if not ids:
@@ -132,6 +138,7 @@ class _Asked:
     app: App | None
     poll: Poll | None
     credential: dict[str, str] | None
+    credential_id: str | None
 
 
 def ask_for(child_id: str) -> None:
@@ -139,7 +146,7 @@ def ask_for(child_id: str) -> None:
     with transaction() as session:
         asked = _look_up(session, child_id)
         if asked is None:
-            stop_asking(session, [child_id])
+            stop_asking(session, child_id)
             return
         if asked.trigger.kind == "schedule":
             _tick(session, asked)
@@ -158,6 +165,7 @@ def _look_up(session: Session, child_id: str) -> _Asked | None:
     app: App | None = None
     poll: Poll | None = None
     credential: dict[str, str] | None = None
+    row: InstallationCredential | None = None
     if trigger.kind == "poll":
         name = trigger.app or _only_app(session, watch.child)
         app = current_app.extensions["catalogue"].get(name)
@@ -166,7 +174,17 @@ def _look_up(session: Session, child_id: str) -> _Asked | None:
         row = session.get(InstallationCredential, (watch.child.installation_id, name))
         keys: KeyRing = current_app.extensions["keys"]
         credential = open_values(keys, row.credential) if row is not None else None
-    return _Asked(watch.child, trigger, walk, watch.begun_at, watch.failures, app, poll, credential)
+    return _Asked(
+        child=watch.child,
+        trigger=trigger,
+        walk=walk,
+        begun_at=watch.begun_at,
+        failures=watch.failures,
+        app=app,
+        poll=poll,
+        credential=credential,
+        credential_id=row.credential_id if row is not None else None,
+    )
 
 
 def _only_app(session: Session, child: ChildWorkflow) -> str:
@@ -204,6 +222,9 @@ def _poll(asked: _Asked) -> None:
             if not _keep(asked, walk, fresh, is_last=not (goes_on and left), is_due=goes_on) or not goes_on:
                 return
     except CursorLost:
+        if walk.since is None and walk.walk_from is None:  # asking again from the beginning gave the same
+            _note_failure(asked, NotAsked(f"{asked.app.title} doesn’t know the moment that it was asked for."))
+            return
         walk.since = walk.walk_from = None
         walk.page = 1
         _keep(asked, walk, [], is_last=True, is_due=True)
@@ -238,6 +259,8 @@ def _from_start(page: Page, start: str | None, cursor: Cursor) -> list[Item]:
 def _keep(asked: _Asked, walk: Walk, fresh: list[Item], *, is_last: bool, is_due: bool) -> bool:
     """One transaction: a run for each new item, and how far it was read. False: the child was stopped meanwhile."""
     with transaction() as session:
+        if fresh and not hold_child(session, asked.child.id):
+            return False
         at = now()
         values = {
             "start": walk.start,
@@ -253,7 +276,7 @@ def _keep(asked: _Asked, walk: Walk, fresh: list[Item], *, is_last: bool, is_due
             values["claimed_by"] = None
         still = session.execute(
             sa.update(Watch)
-            .where(Watch.child_id == asked.child.id, Watch.next_at.is_not(None))
+            .where(Watch.child_id == asked.child.id, *_same(asked))
             .values(**values)
             .execution_options(synchronize_session=False)
         )
@@ -279,9 +302,9 @@ def _note_failure(asked: _Asked, problem: NotAsked) -> None:
         log.info("a poll failed", child=asked.child.id, failures=asked.failures + 1)
     with transaction() as session:
         wait = problem.wait or min(asked.trigger.every * 2 ** min(asked.failures, 8), LONGEST_BACKOFF)
-        session.execute(
+        still = session.execute(
             sa.update(Watch)
-            .where(Watch.child_id == asked.child.id, Watch.next_at.is_not(None))
+            .where(Watch.child_id == asked.child.id, *_same(asked))
             .values(
                 asked_at=now(),
                 error=because,
@@ -291,6 +314,12 @@ def _note_failure(asked: _Asked, problem: NotAsked) -> None:
             )
             .execution_options(synchronize_session=False)
         )
-        if problem.is_refused and asked.app is not None:
-            break_credential(session, asked.child.installation_id, asked.app.name, because, now())
-            stop_asking(session, [asked.child.id])
+        is_ours = still.rowcount == 1  # type: ignore[attr-defined]
+        if is_ours and problem.is_refused and asked.credential_id is not None:
+            # Where another one has taken its place, the next poll asks with that.
+            break_credential(session, asked.credential_id, because, now())
+
+
+def _same(asked: _Asked) -> tuple[sa.ColumnElement[bool], ...]:
+    """The condition that a watch wasn't stopped since it was asked, nor begun anew."""
+    return Watch.next_at.is_not(None), Watch.begun_at == asked.begun_at

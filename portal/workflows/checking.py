@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -68,6 +69,9 @@ def _check_step(step: Step, place: Place, known: _Known, catalogue: Mapping[str,
         if step.app and step.app not in known.apps:
             yield (*place, "app"), f"“{step.app}” is not an app of this integration: name {_any(known.apps)}"
         yield from _check_address(step, here)
+        for name in step.request.headers:
+            if "${" in name:
+                yield (*here, "headers", name), "the name of a header can’t come from data: write it out"
         values: Any = step.request.model_dump(exclude_unset=True)
         yield from _check_values(values, here, known)
     elif step.for_each:
@@ -95,6 +99,16 @@ def _check_address(step: Step, place: Place) -> Defects:
             yield here, "a request to an app has a path that begins with / (its `query` stands beside it)"
     elif not address.startswith(("https://", "http://", "${")):
         yield here, "write a whole address that begins with https://, or name the `app` that the path belongs to"
+    elif _leaves_host_open(address):
+        yield here, "what comes from data can’t be a part of the host: end the host with / before the ${ … }"
+
+
+def _leaves_host_open(address: str) -> bool:
+    try:
+        (kind, first), *rest = split(address)
+    except BadExpression:
+        return False  # that is said by itself
+    return kind == "text" and bool(rest) and re.match(r"https?://[^/?#\s]+[/?#]", first) is None
 
 
 def _is_expression(text: str) -> bool:

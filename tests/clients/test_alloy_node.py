@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.clients.conftest import Thrown
+from tests.stage import wait_until
 
 ID = re.compile("[0-9a-f]{24}")
 NAME = "Stream new orders"
@@ -129,23 +130,61 @@ def test_a_page_to_connect_an_app_is_given_where_the_client_asks_for_an_oauth_re
     assert given["oauthUrl"].startswith(f"{vendor.portal.base}/embedded-install?")
 
 
-def test_what_needs_a_runtime_says_so_and_what_it_left_behind_is_empty(alloy_node, vendor):
-    vendor.install(vendor.user("runs"))
+def test_runs_are_started_listed_counted_and_run_again(alloy_node, vendor):
+    user = vendor.user("runs")
+    vendor.install(user)
     workflow = vendor.integration["workflows"][0]["workflowId"]
-    _, by_id, by_name, event, logs, analytics, deleted = alloy_node(
+    before = vendor.call("GET", f"/workflows/{workflow}/analytics")
+    _, by_id, by_name, event = alloy_node(
         ["identify", "runs"],
         ["run", workflow, {"order": 1}],
-        ["run", NAME, {"order": 1}],
-        ["event", "order.created", {"order": 1}],
+        ["run", NAME, {"order": 2}],
+        ["event", "order.created", {"order": 3}],
+    )
+    assert by_id == by_name == {"message": "success"}
+    assert event == {"message": "Event successfully triggered"}
+
+    def logs(count):
+        wait_until(lambda: all_finished(count))
+        return vendor.call("GET", f"/workflows/{workflow}/logs?userId={user}&order=asc")["data"]
+
+    def all_finished(count):
+        data = vendor.call("GET", f"/workflows/{workflow}/logs?userId={user}")["data"]
+        return len(data) == count and all(run["finished"] for run in data)
+
+    first, _ = logs(2)
+    assert first["results"][0]["data"][0][0]["json"]["status"] == 204
+    # What this version of the client has no method for is called as the next one does it.
+    form = {"data": {}, "params": {"userId": user}}
+    again = vendor.call("POST", f"/workflows/{workflow}/rerun/{first['executionId']}", **form)
+    assert again["message"] == "success"
+    assert ID.fullmatch(again["executionUuid"])
+    logs(3)
+    errors = vendor.call("GET", f"/workflows/{workflow}/errors?userId={user}")
+    _, listed, analytics, deleted, gone = alloy_node(
+        ["identify", "runs"],
         ["getLogs", workflow],
         ["getAnalytics", workflow],
         ["deleteLogs"],
+        ["getLogs", workflow],
     )
-    for refused in (by_id, by_name, event):
-        assert refused.message.startswith("This portal installs workflows but has no runtime yet")
-    assert logs == {"data": []}
-    assert analytics == {"totalAppActions": 0, "totalWorkflowRuns": 0, "totalErrors": 0}
+    assert {run["executionId"] for run in listed["data"]} >= {first["executionId"], again["executionUuid"]}
+    assert errors == {"data": []}
+    assert analytics["totalWorkflowRuns"] - before["totalWorkflowRuns"] == 3
+    assert analytics["totalAppActions"] - before["totalAppActions"] == 3
+    assert analytics["totalErrors"] == before["totalErrors"]
     assert deleted == {"message": "Success"}
+    assert first["executionId"] not in str(gone)
+    assert vendor.call("GET", f"/workflows/{workflow}/logs?userId={user}")["data"] == []
+
+
+def test_a_copy_that_is_stopped_runs_nothing_and_an_upgrade_is_no_matter(alloy_node, vendor):
+    vendor.install(vendor.user("stopped"))
+    workflow = vendor.integration["workflows"][0]["workflowId"]
+    upgraded = vendor.call("PUT", f"/workflows/{workflow}/upgrade?userId=stopped", data={})
+    _, _, refused = alloy_node(["identify", "stopped"], ["deactivate", {"workflowId": workflow}], ["run", workflow, {}])
+    assert upgraded == {"upgraded": True}
+    assert refused == Thrown("The user’s copy of “Stream new orders” is not active: activate it first, then run it.")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,236 @@
+"""The same on PostgreSQL, where transactions do run beside each other: what two nodes do at once is done once."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from portal.background import migrate
+from portal.background.engine import running
+from portal.clock import now
+from portal.db import engine, transaction
+from portal.db.migrating import upgrade
+from portal.environments import Environment
+from portal.runs import rules
+from portal.runs.logs import count_runs
+from portal.runs.models import Run, RunState
+from portal.runs.rules import Item, Progress, record_items
+from portal.sandbox.shop import Shop
+from portal.triggers import polling
+from portal.triggers.rules import start_children, stop_children
+from portal.workflows.models import ChildWorkflow
+from tests.runtime import SEND, Ingest, World, end, make_bare_world, take_every_event, workflow
+from tests.stage import Provider, free_port
+
+
+def _programs() -> Path | None:
+    on_path = shutil.which("initdb")
+    found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in found if (folder / "initdb").exists()), None)
+
+
+PROGRAMS = _programs()
+pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed: `make test` does it on Debian")
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """A PostgreSQL of these tests' own, thrown away afterwards; its URL."""
+    import tempfile
+
+    assert PROGRAMS is not None
+    # PostgreSQL doesn't start as root, and its folder must be its own.
+    owner = next((u for u in ("postgres", "nobody") if _is_user(u)), None) if os.getuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as folder:
+        if owner:
+            shutil.chown(folder, owner)
+        data, port = f"{folder}/data", free_port()
+        run: Callable[..., object] = lambda *command: subprocess.run(  # noqa: E731
+            command, user=owner, check=True, capture_output=True, cwd=folder
+        )
+        run(PROGRAMS / "initdb", "-D", data, "-U", "portal", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        options = f"-p {port} -k {folder} -c fsync=off -c listen_addresses= -c max_connections=60"
+        run(PROGRAMS / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start")
+        try:
+            yield f"postgresql+psycopg://portal@/postgres?host={folder}&port={port}"
+        finally:
+            run(PROGRAMS / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def world(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A portal on it, whose engine doesn't run."""
+    instance = tmp_path_factory.mktemp("instance")
+    shop, provider, ingest = Shop(instance, 0), Provider(), Ingest()
+    threading.Thread(target=shop.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    made = make_bare_world(instance, shop, provider, ingest, database_url=database)
+    with made.app.app_context():
+        upgrade(engine())
+        migrate(engine())
+        take_every_event()
+        yield made
+        engine().dispose()
+    end(made)
+    for server in (shop, provider, ingest):
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def child(world):
+    return world.install(workflow("{event: go}", SEND, name="Flow"))
+
+
+def at_once(world, *jobs):
+    """Do these at the same moment, each in a thread of its own; what each gave."""
+    gate = threading.Barrier(len(jobs))
+
+    def do(job):
+        with world.app.app_context():
+            gate.wait()
+            return job()
+
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        return [done.result(30) for done in [threads.submit(do, job) for job in jobs]]
+
+
+def give(child, *items):
+    with transaction() as session:
+        row = session.get_one(ChildWorkflow, child.id)
+        made = record_items(session, row, [Item(i, str(i)) for i in items], trigger="event", now=now())
+        return [run.id for run in made]
+
+
+def claim(run, leg=1):
+    with transaction() as session:
+        return rules.claim_leg(session, run, leg, now())
+
+
+def finish(run):
+    with transaction() as session:
+        row = session.get_one(Run, run)
+        return rules.advance(session, row, row.progress, Progress(1, 1, None), now(), RunState.succeeded)
+
+
+def test_the_same_items_told_twice_at_once_are_taken_once(world, child):
+    for turn in range(5):
+        items = [f"{turn}-{n}" for n in range(10)]
+        taken = at_once(world, lambda i=items: give(child, *i), lambda i=items: give(child, *reversed(i)))
+        assert sorted(len(runs) for runs in taken) == [0, 10]
+    assert [run.number for run in world.runs(child)] == list(range(1, 51))
+
+
+def test_a_leg_is_claimed_and_a_step_is_finished_once(world, child):
+    (run,) = give(child, 1)
+    assert at_once(world, *[lambda: claim(run)] * 4) == [True] * 4  # the same leg again, as after a crash
+    assert sorted(at_once(world, *[lambda: finish(run)] * 4)) == [False, False, False, True]
+    with transaction() as session:
+        assert count_runs(session, child.workflow).runs == 1
+
+
+def test_whoever_is_parked_is_woken_however_closely_it_is_missed(world, child):
+    for turn in range(20):
+        first, second = give(child, f"{turn}-a", f"{turn}-b")
+        assert claim(first)
+        ended, claimed = at_once(world, lambda f=first: finish(f), lambda s=second: claim(s))
+        assert ended
+        row = world.see(second)
+        assert claimed or row.leg == 2, "it waits for nobody"
+        assert not row.is_parked
+        assert claim(second, row.leg)
+        assert finish(second)
+
+
+def test_no_run_is_left_over_when_a_child_is_stopped_while_items_come(world):
+    for turn in range(10):
+        child = world.install(workflow("{event: go}", SEND, name="Flow"))
+
+        def stop(child=child):
+            with transaction() as session:
+                return stop_children(session, [session.get_one(ChildWorkflow, child.id)], now())
+
+        at_once(world, stop, lambda c=child, t=turn: give(c, f"{t}-1"), lambda c=child, t=turn: give(c, f"{t}-2"))
+        assert {run.state for run in world.runs(child)} <= {RunState.cancelled}
+
+
+def test_no_run_stays_paused_when_its_child_goes_on_at_that_moment(world):
+    for turn in range(10):
+        child = world.install(workflow("{event: go}", SEND, name="Flow"))
+        with transaction() as session:
+            session.execute(sa.update(ChildWorkflow).where(ChildWorkflow.id == child.id).values(paused_at=now()))
+        (run,) = give(child, turn)
+
+        def go_on(child=child):
+            with transaction() as session:
+                start_children(session, [session.get_one(ChildWorkflow, child.id)], now())
+
+        at_once(world, go_on, lambda r=run: claim(r))
+        assert world.see(run).state in (RunState.running, RunState.queued)
+
+
+def test_a_renewed_link_loses_nothing_that_comes_at_that_moment(world):
+    for turn in range(10):
+        text = workflow("{event: go}", SEND, name="Flow")
+        child = world.install(text)
+        give(child, f"{turn}-0")
+        again, given = at_once(
+            world, lambda c=child, t=text: world.install(t, c.user), lambda c=child, n=turn: give(c, f"{n}-1")
+        )
+        numbers = [run.number for run in world.runs(again) if run.state is RunState.queued]
+        assert numbers == list(range(1, 2 + len(given)))
+        assert world.runs(child) == []
+
+
+def test_polls_are_claimed_by_one_node_each(world):
+    children = [world.install(workflow("{poll: order_created}", SEND, name="Polled")) for _ in range(20)]
+    at = now() + timedelta(seconds=1)
+    claimed = at_once(world, *[lambda n=n: polling.claim_due(f"node-{n}", at, 20).children for n in range(4)])
+    while more := polling.claim_due("node-9", at, 20).children:
+        claimed.append(more)
+    assert sorted(c for some in claimed for c in some) == sorted(child.id for child in children)
+
+
+def test_a_poll_and_a_stop_do_not_wait_for_each_other_for_ever(world):
+    for _ in range(10):
+        child = world.install(workflow("{poll: order_created}", SEND, name="Polled"))
+
+        def stop(child=child):
+            with transaction(Environment.production) as session:
+                return stop_children(session, [session.get_one(ChildWorkflow, child.id)], now())
+
+        at_once(world, stop, lambda c=child: polling.ask_for(c.id))
+        assert {run.state for run in world.runs(child)} <= {RunState.cancelled}
+
+
+def test_a_run_goes_through_all_its_steps_under_the_engine(world):
+    text = workflow(
+        "{event: go}",
+        '{name: Each, for_each: {in: "${ trigger }", steps: ['
+        '{name: Tell, request: {post: "${ ingest }", body: "${ item }"}}]}}',
+        "{delay: 1s}",
+        name="Whole",
+    )
+    child = world.install(text)
+    with running(world.app, world.app.config["PORTAL_SETTINGS"]):
+        give(child, [1, 2], [3])
+        runs = world.settled(child, 2)
+    assert [run.state for run in runs] == [RunState.succeeded] * 2
+    assert [asked.json for asked in world.ingest.of(child.user)] == [1, 2, 3]

@@ -1,0 +1,206 @@
+"""Schedules and polls, moment by moment: what is due is done once, for who is there, with the clock of the place."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from portal.clock import now
+from portal.db import transaction
+from portal.runs.models import Run
+from portal.sandbox.store import add_order
+from portal.triggers import polling
+from portal.triggers.models import Watch
+from portal.triggers.rules import next_moment, start_children, stop_children
+from portal.workflows.definition import Trigger
+from portal.workflows.models import ChildWorkflow
+from tests.runtime import SEND, workflow
+from tests.stage import answer
+
+POLLED = workflow("{poll: order_created}", SEND, name="Polled")
+
+
+def watch(child):
+    with transaction() as session:
+        return session.get_one(Watch, child.id)
+
+
+def set_watch(child, **values):
+    with transaction() as session:
+        session.execute(sa.update(Watch).where(Watch.child_id == child.id).values(**values))
+
+
+def change(child, what):
+    with transaction() as session:
+        what(session, session.get_one(ChildWorkflow, child.id))
+
+
+def moments(trigger, start, count):
+    found = []
+    for _ in range(count):
+        start = next_moment(trigger, start)
+        found.append(start)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("cron", "start", "hours"),
+    [
+        ("0 9 * * *", datetime(2026, 10, 24, 0, tzinfo=UTC), [7, 8, 8]),  # clocks go back on 25 October
+        ("0 9 * * *", datetime(2026, 3, 28, 0, tzinfo=UTC), [8, 7, 7]),  # and forth on 29 March
+        ("30 12 * * *", datetime(2026, 7, 1, 0, tzinfo=UTC), [10, 10, 10]),
+    ],
+)
+def test_nine_o_clock_stays_nine_o_clock_when_clocks_change(cron, start, hours):
+    trigger = Trigger(schedule=cron, time_zone="Europe/Berlin")
+    assert [moment.hour for moment in moments(trigger, start, 3)] == hours
+
+
+@pytest.mark.parametrize("cron", ["30 2 * * *", "0 * * * *", "*/15 * * * *", "0 2 29 3 *"])
+@pytest.mark.parametrize("start", [datetime(2026, 3, 28, 20, tzinfo=UTC), datetime(2026, 10, 24, 20, tzinfo=UTC)])
+def test_moments_follow_one_another_over_a_change_of_clocks(cron, start):
+    found = moments(Trigger(schedule=cron, time_zone="Europe/Berlin"), start, 12)
+    assert found == sorted(set(found))
+    assert all(moment.tzinfo == UTC for moment in found)
+
+
+def test_a_day_has_one_run_at_half_past_two_also_when_that_hour_comes_twice_or_not_at_all():
+    trigger = Trigger(schedule="30 2 * * *", time_zone="Europe/Berlin")
+    for start in (datetime(2026, 3, 27, 12, tzinfo=UTC), datetime(2026, 10, 23, 12, tzinfo=UTC)):
+        days = [moment.date() for moment in moments(trigger, start, 4)]
+        assert len(set(days)) == len(days)
+
+
+def test_moments_that_were_missed_are_made_up_for_once(world):
+    child = world.install(workflow('{schedule: "0 * * * *"}', SEND, name="Hourly"))
+    missed = (now() - timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
+    set_watch(child, next_at=missed, since=missed.isoformat())
+    assert polling.claim_due("me", now(), 10).children == [child.id]
+    for _ in range(2):
+        polling.ask_for(child.id)
+        set_watch(child, next_at=missed, since=missed.isoformat())  # a crash before the commit
+    (run,) = world.runs(child)
+    assert (run.trigger, run.state) == ("schedule", "queued")
+    polling.ask_for(child.id)
+    assert now() < watch(child).next_at <= now() + timedelta(hours=1)
+
+
+def test_a_pause_misses_moments_once_too(world):
+    child = world.install(workflow('{schedule: "0 * * * *"}', SEND, name="Hourly"))
+    missed = (now() - timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
+    set_watch(child, next_at=missed, since=missed.isoformat())
+    change(child, lambda _session, row: setattr(row, "paused_at", now()))
+    polling.ask_for(child.id)
+    assert watch(child).next_at is None
+    assert world.runs(child) == []
+    change(child, lambda session, row: start_children(session, [row], now()))
+    polling.ask_for(child.id)
+    assert len(world.runs(child)) == 1
+    assert watch(child).next_at > now()
+
+
+def test_an_installation_runs_once_also_when_it_is_renewed(world):
+    text = workflow("{installation: true}", SEND, name="Once")
+    child = world.install(text)
+    (run,) = world.runs(child)
+    assert run.trigger == "installation"
+    world.install(text, child.user)
+    world.install(text, child.user, operation="update")
+    change(child, lambda session, row: start_children(session, [row], now()))
+    assert world.count(Run, user_id=child.user) == 1
+
+
+def test_orders_made_before_the_installation_are_not_run_and_later_ones_once(world):
+    old = add_order(world.shop.instance, now() - timedelta(minutes=2))
+    child = world.install(POLLED)
+    polling.ask_for(child.id)
+    assert world.runs(child) == []
+    made = [add_order(world.shop.instance, now() + timedelta(seconds=1))["entity_id"] for _ in range(3)]
+    for _ in range(3):
+        polling.ask_for(child.id)
+    keys = world.app.extensions["keys"]
+    from portal.runs.rules import item_of
+
+    assert [item_of(keys, run)["entity_id"] for run in world.runs(child)] == made
+    assert old["entity_id"] not in made
+    assert watch(child).error is None
+
+
+def test_two_nodes_never_ask_for_the_same_child_at_once(world):
+    children = [world.install(POLLED) for _ in range(12)]
+    at, taken = now() + timedelta(seconds=1), []
+    gate = threading.Barrier(4)
+
+    def node(name):
+        with world.app.app_context():
+            gate.wait()
+            taken.extend(polling.claim_due(name, at, 12).children)
+
+    threads = [threading.Thread(target=node, args=[str(number)]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(child.id for child in children)
+    polling.release_own(watch(children[0]).claimed_by)
+    assert watch(children[0]).claimed_by is None
+    assert watch(children[0]).next_at <= now()
+
+
+def test_what_was_asked_before_a_child_was_stopped_or_began_anew_is_dropped(world):
+    child = world.install(POLLED)
+    item = b'{"items": [{"entity_id": 1, "created_at": "2099-01-01 00:00:00"}]}'
+    world.provider.behave = answer(200, item)
+
+    def meanwhile(handler):
+        with world.app.app_context():
+            change(child, lambda session, row: stop_children(session, [row], now()))
+            change(child, lambda session, row: start_children(session, [row], now()))
+        answer(200, item)(handler)
+
+    child = world.install(POLLED, values={"store_url": world.provider.url, "access_token": "t"})
+    world.provider.behave = meanwhile
+    polling.ask_for(child.id)
+    assert world.runs(child) == []
+    assert watch(child).start is None
+    world.provider.behave = answer(200, item)
+    polling.ask_for(child.id)
+    assert len(world.runs(child)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (500, b"", "answered 500"),
+        (200, b"<html>", "no JSON"),
+        (200, b"{}", "without the list"),
+        (200, b'{"items": [{}]}', "without the key"),
+        (404, b"", "answered 404"),
+    ],
+)
+def test_why_nothing_comes_is_told_and_asking_slows_down(world, status, body, said):
+    child = world.install(POLLED, values={"store_url": world.provider.url, "access_token": "t"})
+    world.provider.behave = answer(status, body)
+    for _ in range(3):
+        polling.ask_for(child.id)
+    seen = watch(child)
+    assert said in seen.error
+    assert seen.failures == 3
+    assert seen.next_at > now() + timedelta(minutes=3)
+    world.provider.behave = answer(200, b'{"items": []}')
+    polling.ask_for(child.id)
+    assert (watch(child).error, watch(child).failures) == (None, 0)
+
+
+def test_a_refused_poll_pauses_the_child_and_tells_once(world):
+    child = world.install(POLLED, values={"store_url": world.provider.url, "access_token": "t"})
+    world.provider.behave = answer(401)
+    polling.ask_for(child.id)
+    polling.ask_for(child.id)
+    assert world.child(child).paused_at
+    assert watch(child).next_at is None
+    assert len(world.events("credential.broken", child.user)) == 1
+    assert len(world.provider.calls) == 1
