@@ -62,4 +62,4 @@ def render_with_settings(integration: Integration | None, settings: Settings) ->
     )
     sections = lay_out(link, catalogue, [], always_show=True)
     view = describe(link, sections, press="", facts={"token": ""}, settings=[])
-    return render_template(TEMPLATE, page=view, settings=settings)
+    return render_template(TEMPLATE, page=view, settings=settings, is_preview=True)
