@@ -11,7 +11,7 @@ from portal.credentials.rules import reseal_all
 from portal.db import transaction
 from portal.idempotency.rules import reseal_answers
 from portal.keys.ring import KeyRing
-from portal.runs.rules import reseal_runs
+from portal.runs.stopping import reseal_runs
 from portal.settings import MissingSetting
 from portal.triggers.rules import reseal_hooks
 

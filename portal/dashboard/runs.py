@@ -17,7 +17,8 @@ from portal.dashboard.lists import People, chosen, listing, people_named
 from portal.operators.models import Role
 from portal.runs.models import Run, RunState
 from portal.runs.reading import can_rerun, load_run, reruns_of, select_runs, shown_item, timeline
-from portal.runs.rules import rerun, stop_run, try_now
+from portal.runs.rules import rerun
+from portal.runs.stopping import stop_run, try_now
 from portal.users.models import User
 from portal.workflows.models import Workflow
 

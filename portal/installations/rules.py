@@ -20,7 +20,7 @@ from portal.installations.models import Installation
 from portal.keys.ring import keys_of
 from portal.links.models import Link
 from portal.links.rules import spend
-from portal.runs.rules import resume
+from portal.runs.stopping import resume
 from portal.triggers.rules import (
     begin,
     begin_afresh,

@@ -26,7 +26,7 @@ from portal.faults import note
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
-from portal.runs import rules
+from portal.runs import rules, stopping, turns
 from portal.runs.executing import (
     Delayed,
     Done,
@@ -79,7 +79,7 @@ MOST_UNWRITTEN = 20  # steps that are done, and not yet written down
 _held: dict[tuple[str, int], _Held] = {}
 
 
-@durable(rules.RUNS)
+@durable(turns.RUNS)
 def run_leg(run_id: str, leg: int) -> None:
     """Go on with a run until it ends, waits, or has to try again later."""
     try:
@@ -105,8 +105,8 @@ def _take(held: _Held) -> bool:
     present = held.memory.step(held.subject.definition)
     if present is None:
         return _end(held, RunState.succeeded)
-    if held.progress + held.steps >= rules.MOST_PROGRESS:
-        because = f"It took more than {rules.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
+    if held.progress + held.steps >= turns.MOST_PROGRESS:
+        because = f"It took more than {turns.MOST_PROGRESS} steps: filter first, or repeat for fewer items."
         return _keep(held, held.memory.path, held.subject.blocks[held.memory.place], Told(), Failed(because), now())
     path, block, begun = held.memory.path, held.subject.blocks[held.memory.place], now()
     progress = held.progress
@@ -134,7 +134,7 @@ def _break_off(held: _Held, progress: int, path: str, block: Block, told: Told, 
 
 def _take_hold(run_id: str, leg: int) -> _Held | None:
     with transaction() as session:
-        if not rules.claim_leg(session, run_id, leg, now()):
+        if not turns.claim_leg(session, run_id, leg, now()):
             return None
         found = session.execute(_WHOLE, {"run_id": run_id, "this_leg": leg}).one_or_none()
         if found is None:
@@ -244,8 +244,8 @@ def _write_down(session: Session, held: _Held, end: RunState | None = None) -> b
         return True
     keys: KeyRing = current_app.extensions["keys"]
     sealed = None if end else keys.seal(held.memory.dump(), held.run.id)
-    made = rules.Progress(held.steps, held.actions, sealed)
-    if not rules.advance(session, held.run, held.progress, made, now(), end):
+    made = turns.Progress(held.steps, held.actions, sealed)
+    if not turns.advance(session, held.run, held.progress, made, now(), end):
         return False
     _write_logs(session, held)
     held.progress += held.steps
@@ -273,9 +273,9 @@ def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) ->
             follow(held.memory, held.subject.definition, outcome)
             keys: KeyRing = current_app.extensions["keys"]
             sealed = keys.seal(held.memory.dump(), held.run.id)
-            return rules.delay(session, held.run, held.progress, outcome.length, sealed, now())
+            return turns.delay(session, held.run, held.progress, outcome.length, sealed, now())
         case TryAgain():
-            at = rules.put_off(
+            at = turns.put_off(
                 session,
                 held.run,
                 held.progress,
@@ -291,9 +291,9 @@ def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) ->
         case Refused():
             because = held.masker.sentence(outcome.because)
             credential_id = held.credential_ids[outcome.app]
-            if not rules.pause(session, held.run, held.progress, because, block.name, credential_id):
+            if not stopping.pause(session, held.run, held.progress, because, block.name, credential_id):
                 return False
-            rules.break_credential(session, credential_id, because, now())
+            stopping.break_credential(session, credential_id, because, now())
             return True
         case Failed():
             return _fail(session, held, block, outcome.because)
@@ -301,7 +301,7 @@ def _put_aside(session: Session, held: _Held, block: Block, outcome: Outcome) ->
 
 
 def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
-    return rules.fail(
+    return turns.fail(
         session,
         held.run,
         held.progress,
@@ -400,7 +400,7 @@ OVERDUE = timedelta(minutes=15)
 def take_up_what_was_dropped() -> None:
     """Enqueue again each run that should be under way, but whose leg ended in a fault of ours."""
     with transaction() as session:
-        rules.take_up_dropped(session, now() - OVERDUE, ended_work)
+        stopping.take_up_dropped(session, now() - OVERDUE, ended_work)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from portal.db import settings_of
 from portal.runs.models import Run, RunState, RunStep, WorkflowDay
-from portal.runs.rules import leg_name
+from portal.runs.turns import leg_name
 
 BATCH = 500
 

@@ -37,7 +37,7 @@ from portal.runs.executing import (
 from portal.runs.masking import masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import RunState
-from portal.runs.rules import MOST_PROGRESS
+from portal.runs.turns import MOST_PROGRESS
 from portal.users.models import User
 from portal.workflows.blocks import Block, blocks_of
 from portal.workflows.definition import read_definition, walk

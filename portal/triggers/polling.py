@@ -27,7 +27,9 @@ from portal.faults import note
 from portal.http import Outbound
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
-from portal.runs.rules import Item, break_credential, hold_child, record_items
+from portal.runs.rules import Item, record_items
+from portal.runs.stopping import break_credential
+from portal.runs.turns import hold_child
 from portal.settings import Settings
 from portal.triggers.asking import CursorLost, NotAsked, Page, Walk, ask, is_before, write
 from portal.triggers.models import Watch

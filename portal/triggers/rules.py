@@ -17,7 +17,9 @@ from portal.background import Queue, enqueue
 from portal.ids import new_id
 from portal.keys.ring import keys_of
 from portal.runs.models import SeenItem
-from portal.runs.rules import Item, cancel_runs, hand_over_runs, hold_child, record_items, resume
+from portal.runs.rules import Item, record_items
+from portal.runs.stopping import cancel_runs, hand_over_runs, resume
+from portal.runs.turns import hold_child
 from portal.triggers.models import Hook, Watch
 from portal.workflows.definition import Trigger, read_definition
 from portal.workflows.models import ChildWorkflow

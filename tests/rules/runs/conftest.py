@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portal.background.engine import running
-from portal.runs import rules
+from portal.runs import turns
 from portal.sandbox.shop import Shop
 from tests.runtime import Ingest, World, end, make_world, takes
 from tests.stage import Provider
@@ -26,7 +26,7 @@ def live(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worl
     threading.Thread(target=shop.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     world = make_world(instance, shop, provider, ingest)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(rules, "WAITS", (timedelta(milliseconds=50), timedelta(milliseconds=200)))
+        patched.setattr(turns, "WAITS", (timedelta(milliseconds=50), timedelta(milliseconds=200)))
         with running(world.app, world.app.config["PORTAL_SETTINGS"]), world.app.app_context():
             yield world
             provider.closing.set()

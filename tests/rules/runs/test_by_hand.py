@@ -8,7 +8,7 @@ from portal.clock import now
 from portal.db import transaction
 from portal.runs.errors import NotWaiting, RunEnded
 from portal.runs.models import Run
-from portal.runs.rules import stop_run, try_now
+from portal.runs.stopping import stop_run, try_now
 from tests.runtime import SEND, answers, takes, workflow
 
 

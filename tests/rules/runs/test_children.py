@@ -154,7 +154,7 @@ def test_what_has_begun_is_finished_as_it_began_and_the_rest_in_the_new_way(worl
         upgrade_child(session, session.get_one(ChildWorkflow, child.id), now())
     with transaction() as session:  # the hour is over
         run = session.get_one(Run, first)
-        from portal.runs.rules import _go_on
+        from portal.runs.stopping import _go_on
 
         _go_on(session, run)
     world.settled(child, 2)
@@ -243,27 +243,27 @@ def test_a_child_that_was_stopped_begins_anew(world):
 
 
 def test_a_run_that_was_taken_for_nothing_else_is_taken_up_again(world):
-    from portal.runs import rules
+    from portal.runs import stopping
 
     child = world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Hour"))
     run = world.reaches(world.run(child, 1), "waiting")
     with transaction() as session:
-        assert rules.take_up_dropped(session, now() + timedelta(hours=2), lambda _legs: set()) == 0
+        assert stopping.take_up_dropped(session, now() + timedelta(hours=2), lambda _legs: set()) == 0
     with transaction() as session:  # as if the engine had lost each of them
-        assert rules.take_up_dropped(session, now() + timedelta(hours=2), set) >= 1
+        assert stopping.take_up_dropped(session, now() + timedelta(hours=2), set) >= 1
     assert world.ended(run.id).state == "succeeded"
     assert json.loads(world.ingest.of(child.user)[0].body) == 1
 
 
 def test_what_was_parked_for_nobody_is_taken_up_again(world):
-    from portal.runs import rules
+    from portal.runs import stopping
 
     child = world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Hour"))
     run = world.reaches(world.run(child, 1), "waiting")
     with transaction() as session:
         session.execute(sa.update(Run).where(Run.id == run.id).values(is_parked=True, state="queued"))
     with transaction() as session:
-        rules.take_up_dropped(session, now() + timedelta(minutes=1), set)
+        stopping.take_up_dropped(session, now() + timedelta(minutes=1), set)
     assert world.ended(run.id).state == "succeeded"
 
 

@@ -21,10 +21,11 @@ from portal.clock import now
 from portal.db import engine, transaction
 from portal.db.migrating import upgrade
 from portal.environments import Environment
-from portal.runs import rules
+from portal.runs import turns
 from portal.runs.logs import count_runs
 from portal.runs.models import Run, RunState
-from portal.runs.rules import Item, Progress, record_items
+from portal.runs.rules import Item, record_items
+from portal.runs.turns import Progress
 from portal.sandbox.shop import Shop
 from portal.triggers import polling
 from portal.triggers.rules import start_children, stop_children
@@ -121,13 +122,13 @@ def give(child, *items):
 
 def claim(run, leg=1):
     with transaction() as session:
-        return rules.claim_leg(session, run, leg, now())
+        return turns.claim_leg(session, run, leg, now())
 
 
 def finish(run):
     with transaction() as session:
         row = session.get_one(Run, run)
-        return rules.advance(session, row, row.progress, Progress(1, 1, None), now(), RunState.succeeded)
+        return turns.advance(session, row, row.progress, Progress(1, 1, None), now(), RunState.succeeded)
 
 
 def test_the_same_items_told_twice_at_once_are_taken_once(world, child):

@@ -9,7 +9,7 @@ import pytest
 
 from portal.clock import now
 from portal.db import transaction
-from portal.runs import rules
+from portal.runs import rules, turns
 from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning
 from portal.runs.logs import count_runs
 from portal.runs.models import Run
@@ -87,7 +87,7 @@ def test_what_fails_for_good_is_told_and_the_next_item_goes_on(world):
 def test_what_fails_for_a_day_is_given_up(world, monkeypatch):
     child = world.install(MANUAL)
     world.ingest.behaves_for[child.user] = answers(500)
-    monkeypatch.setattr(rules, "GIVEN_UP_AFTER", rules.WAITS[0])
+    monkeypatch.setattr(turns, "GIVEN_UP_AFTER", turns.WAITS[0])
     run = world.ran(child, 1)
     assert (run.state, run.error) == ("failed", "127.0.0.1 answered 500. It was tried for a day.")
     assert run.steps[0].attempts == len(world.ingest.of(child.user)) >= 2
@@ -239,7 +239,7 @@ def test_a_loop_that_is_too_long_fails_with_the_mend(world, monkeypatch):
     assert "The list has 4 items, this step takes 3" in world.ran(child, [1, 2, 3, 4]).error
     assert "`in` gave no list" in world.ran(child, {"a": 1}).error
     assert world.ran(child, []).state == "succeeded"
-    monkeypatch.setattr(rules, "MOST_PROGRESS", 3)
+    monkeypatch.setattr(turns, "MOST_PROGRESS", 3)
     stopped = world.ran(child, [1, 2, 3])
     assert (stopped.state, stopped.error_block) == ("failed", "Same")
     assert "It took more than 3 steps" in stopped.error

@@ -1,0 +1,315 @@
+"""How a run takes its turn, goes on from step to step, waits, fails and ends; one transaction of the caller's for each.
+
+Items of a child run in their order: a leg that finds an earlier run of its child unfinished is parked, and that one
+wakes it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, aliased
+
+from portal.background import Queue, enqueue
+from portal.db import insert_new, is_alone_in_writing
+from portal.events.kinds import RUN_FAILED
+from portal.events.rules import announce
+from portal.ids import new_id
+from portal.runs.models import Run, RunState, WorkflowDay
+from portal.workflows.models import ChildWorkflow
+
+RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
+
+# The wait before each further attempt at a step; after these it is the last one each time.
+WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
+GIVEN_UP_AFTER = timedelta(days=1)
+DROPPED_AT_ONCE = 500
+MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
+
+
+def hold_child(session: Session, child_id: str) -> bool:
+    """Keep a child as it is until this transaction ends; whether it is active.
+
+    Whoever changes a child, its runs or its watch on account of each other holds it first, so that nobody decides on
+    what another one is changing, and no two wait for each other.
+    """
+    held = session.execute(
+        sa.update(ChildWorkflow)
+        .where(ChildWorkflow.id == child_id, ChildWorkflow.is_active, ChildWorkflow.removed_at.is_(None))
+        .values(runs_made=ChildWorkflow.runs_made)
+        .execution_options(synchronize_session=False)
+    )
+    return held.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def enqueue_leg(session: Session, run: Run, delay: float = 0) -> None:
+    # Named by its number first: the queue breaks ties of the same millisecond by name.
+    enqueue(
+        session,
+        "run_leg",
+        run.id,
+        run.leg,
+        queue=RUNS,
+        partition=run.child_id,
+        delay=delay,
+        workflow_id=leg_name(run.number, run.id, run.leg),
+    )
+
+
+def leg_name(number: int, run_id: str, leg: int) -> str:
+    """What the engine calls a leg of a run."""
+    return f"run-{number:012d}-{run_id}-{leg}"
+
+
+# Statements on the way of every run, built once: building them costs more than the database does.
+_THIS_LEG = (Run.id == sa.bindparam("run_id"), Run.leg == sa.bindparam("this_leg"))
+_THIS_STEP = (*_THIS_LEG, Run.progress == sa.bindparam("at_progress"), Run.state == RunState.running)
+
+
+def _claim() -> sa.Update:
+    other = aliased(Run)
+    earlier = sa.exists().where(
+        other.child_id == Run.child_id,
+        other.ended_at.is_(None),
+        other.state != RunState.waiting,
+        other.number < Run.number,
+    )
+    is_paused = sa.exists().where(ChildWorkflow.id == Run.child_id, ChildWorkflow.paused_at.is_not(None))
+    return (
+        sa.update(Run)
+        .where(*_THIS_LEG, Run.ended_at.is_(None), ~earlier)
+        .values(
+            # Cast, because PostgreSQL takes the outcome of a CASE for text.
+            state=sa.cast(sa.case((is_paused, RunState.paused), else_=RunState.running), Run.state.type),
+            started_at=sa.func.coalesce(Run.started_at, sa.bindparam("moment", type_=Run.started_at.type)),
+            next_at=None,
+            is_parked=False,
+        )
+    )
+
+
+_CLAIM = _claim()
+_HOLD_CHILD = (
+    sa.select(ChildWorkflow.id)
+    .join(Run, Run.child_id == ChildWorkflow.id)
+    .where(Run.id == sa.bindparam("run_id"))
+    .with_for_update(of=ChildWorkflow, key_share=True)
+)
+_HOLD_LEG = sa.select(Run.id).where(*_THIS_LEG).with_for_update(key_share=True)
+_PARK = sa.update(Run).where(*_THIS_LEG, Run.ended_at.is_(None)).values(is_parked=True)
+_ADVANCE = (
+    sa.update(Run)
+    .where(*_THIS_STEP)
+    .values(
+        progress=sa.bindparam("new_progress"),
+        sealed_memory=sa.bindparam("new_memory"),
+        actions=Run.actions + sa.bindparam("new_actions"),
+        state=sa.bindparam("new_state", type_=Run.state.type),
+        ended_at=sa.bindparam("ended", type_=Run.ended_at.type),
+        attempts=0,
+        failing_since=None,
+        error=None,
+        error_block=None,
+    )
+)
+_TOUCH = sa.update(Run).where(*_THIS_STEP).values(next_at=None)
+_FOLLOWING = (
+    sa.select(Run)
+    .where(
+        Run.child_id == sa.bindparam("child"),
+        Run.id != sa.bindparam("run_id"),
+        Run.ended_at.is_(None),
+        sa.or_(Run.state != RunState.waiting, Run.is_parked),
+    )
+    .order_by(Run.number)
+    .limit(1)
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+_COUNT = (
+    sa.update(WorkflowDay)
+    .where(
+        WorkflowDay.workflow_id == sa.bindparam("of_workflow"),
+        WorkflowDay.environment == sa.bindparam("of_environment", type_=WorkflowDay.environment.type),
+        WorkflowDay.day == sa.bindparam("of_day"),
+    )
+    .values(
+        runs=WorkflowDay.runs + 1,
+        errors=WorkflowDay.errors + sa.bindparam("new_errors"),
+        actions=WorkflowDay.actions + sa.bindparam("new_actions"),
+    )
+)
+_UNSYNCHRONISED = {"synchronize_session": False}
+
+
+def _changes_one(session: Session, statement: sa.Update, values: dict[str, Any]) -> bool:
+    done = session.execute(statement, values, execution_options=_UNSYNCHRONISED)
+    return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> bool:
+    """Let this leg of a run take its turn; False when there is nothing to do for it.
+
+    A run whose child has an earlier one that is not through is parked; the earlier one wakes it. Safe to repeat.
+    """
+    place = {"run_id": run_id, "this_leg": leg}
+    if not is_alone_in_writing(session):
+        # So that the child can't go on, nor an earlier run of it end, between the look at them and what follows.
+        session.execute(_HOLD_CHILD, {"run_id": run_id})
+        session.execute(_HOLD_LEG, place)
+    if _changes_one(session, _CLAIM, {**place, "moment": now}):
+        return True
+    _changes_one(session, _PARK, place)
+    return False
+
+
+def wake_next(session: Session, run: Run) -> None:
+    """Let the next run of the child begin, if it was parked."""
+    following = session.scalar(_FOLLOWING, {"child": run.child_id, "run_id": run.id})
+    if following is not None and following.is_parked and following.state is not RunState.paused:
+        following.leg, following.is_parked = following.leg + 1, False
+        session.flush()
+        enqueue_leg(session, following)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What finished steps come to: how many, how many of them were calls, what the run remembers now."""
+
+    steps: int
+    actions: int
+    sealed_memory: bytes | None
+
+
+def advance(
+    session: Session, run: Run, progress: int, made: Progress, now: datetime, end: RunState | None = None
+) -> bool:
+    """Keep what finished steps gave, and end the run in the state `end`, if it is over.
+
+    False when the run was stopped, or somebody else finished the step.
+    """
+    is_kept = _changes_one(
+        session,
+        _ADVANCE,
+        {
+            "run_id": run.id,
+            "this_leg": run.leg,
+            "at_progress": progress,
+            "new_progress": progress + made.steps,
+            "new_memory": made.sealed_memory,
+            "new_actions": made.actions,
+            "new_state": end or RunState.running,
+            "ended": now if end else None,
+        },
+    )
+    if is_kept and end is not None:
+        count_run(session, run, now, actions=run.actions + made.actions)
+        wake_next(session, run)
+    return is_kept
+
+
+def hold_step(session: Session, run: Run, progress: int) -> Run | None:
+    """The run for writing, if it still stands at this step."""
+    place = {"run_id": run.id, "this_leg": run.leg, "at_progress": progress}
+    if not _changes_one(session, _TOUCH, place):
+        return None
+    return session.get_one(Run, run.id, populate_existing=True)
+
+
+def end_run(session: Session, run: Run, state: RunState, now: datetime) -> None:
+    run.state, run.ended_at, run.next_at, run.sealed_memory = state, now, None, None
+    run.is_parked = False
+    session.flush()
+    count_run(session, run, now, actions=run.actions, is_error=state is RunState.failed)
+    wake_next(session, run)
+
+
+def count_run(session: Session, run: Run, now: datetime, *, actions: int, is_error: bool = False) -> None:
+    """Count a run that has ended."""
+    place = {"of_workflow": run.workflow_id, "of_environment": run.environment, "of_day": now.date()}
+    added = {"new_errors": int(is_error), "new_actions": actions}
+    if not _changes_one(session, _COUNT, {**place, **added}):
+        row = {"workflow_id": run.workflow_id, "environment": run.environment, "day": now.date()}
+        insert_new(session, WorkflowDay, {"id": new_id(), **row, "runs": 0, "errors": 0, "actions": 0})
+        _changes_one(session, _COUNT, {**place, **added})
+
+
+def fail(
+    session: Session,
+    run: Run,
+    progress: int,
+    because: str,
+    *,
+    block: tuple[str, str],
+    integration_id: str,
+    now: datetime,
+) -> bool:
+    """End a run at a step that can't succeed, and tell the vendor. `block` is the step's id and name."""
+    current = hold_step(session, run, progress)
+    if current is None:
+        return False
+    current.error, current.error_block, current.attempts = because[:1000], block[1], current.attempts + 1
+    end_run(session, current, RunState.failed, now)
+    announce(
+        session,
+        RUN_FAILED,
+        {
+            "userId": run.user_id,
+            "workflowId": run.workflow_id,
+            "integrationId": integration_id,
+            "executionId": run.id,
+            "block": block[1],
+            "message": because,
+        },
+        environment=run.environment,
+        now=now,
+    )
+    return True
+
+
+def put_off(
+    session: Session,
+    run: Run,
+    progress: int,
+    because: str,
+    *,
+    wait: timedelta | None,
+    is_try: bool,
+    block_name: str,
+    now: datetime,
+) -> datetime | None:
+    """Try the step again later; None when the run was stopped, or its day is over (then it is the caller's to fail)."""
+    current = hold_step(session, run, progress)
+    if current is None:
+        return None
+    since = current.failing_since or now
+    if is_try:
+        if now - since >= GIVEN_UP_AFTER:
+            return None
+        current.failing_since, current.attempts = since, current.attempts + 1
+        current.error, current.error_block = because[:1000], block_name
+    pause = wait or WAITS[min(current.attempts, len(WAITS)) - 1]
+    # Not all at once: what failed together would come back together.
+    seconds = pause.total_seconds() * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
+    current.state, current.next_at = RunState.retrying, now + timedelta(seconds=seconds)
+    current.leg += 1
+    session.flush()
+    enqueue_leg(session, current, delay=seconds)
+    return current.next_at
+
+
+def delay(session: Session, run: Run, progress: int, length: timedelta, sealed_memory: bytes, now: datetime) -> bool:
+    """Let a run wait at a `delay`: the next one of its child may begin meanwhile."""
+    current = hold_step(session, run, progress)
+    if current is None:
+        return False
+    current.state, current.next_at = RunState.waiting, now + length
+    current.progress, current.sealed_memory, current.leg = progress + 1, sealed_memory, current.leg + 1
+    session.flush()
+    enqueue_leg(session, current, delay=length.total_seconds())
+    wake_next(session, current)
+    return True
