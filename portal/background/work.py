@@ -21,6 +21,7 @@ R = TypeVar("R")
 __all__ = ["Queue", "StepFailed", "durable", "enqueue", "hourly", "minutely", "step"]
 
 APPLICATION = "portal"
+_AT_ONCE = 1000  # names in one statement: a database takes only so many
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,16 @@ def ended_work(names: Sequence[str]) -> set[str]:
     return set(names) - under_way
 
 
-def forget_work(names: Sequence[str]) -> None:
-    """Delete the engine's records of these workflows."""
+def forget_work(names: Sequence[str]) -> int:
+    """Delete the engine's records of these workflows; how many of them it knew."""
     from portal.db import engine
 
-    client_for(engine()).delete_workflows(list(names))
+    client, known = client_for(engine()), 0
+    for first in range(0, len(names), _AT_ONCE):
+        some = list(names[first : first + _AT_ONCE])
+        known += len(client.list_workflows(workflow_ids=some, load_input=False, load_output=False))
+        client.delete_workflows(some)
+    return known
 
 
 def enqueue(
