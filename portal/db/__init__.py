@@ -119,8 +119,9 @@ def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> No
     connection.isolation_level = "IMMEDIATE"
     cursor = connection.cursor()
     pragmas = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_SECONDS}000", "foreign_keys=ON")
+    # What is deleted is written over: it has to be gone. FAST would leave it in the pages that become free.
     # 8 MB hold what a page of fifty rows looks up amid a million; with the usual two, each page reads it anew.
-    for pragma in (*pragmas, "cache_size=-8000"):
+    for pragma in (*pragmas, "secure_delete=ON", "cache_size=-8000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -189,6 +190,35 @@ def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -
     # Not told by the count of rows: after an INSERT, psycopg's is not kept.
     statement = insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
     return session.execute(statement).first() is not None
+
+
+MOST_REWRITTEN = 256_000_000  # bytes of a database that is written anew while writers wait: about a second
+
+
+def wipe_deleted(*, is_thorough: bool = False) -> bool:
+    """Take what was deleted out of SQLite's files, too; whether that could be done at once.
+
+    `secure_delete` writes deleted rows over, but not their copies: in the log of writes, which is emptied here, and in
+    pages that they were moved from, of which a thorough wiping rids a database that isn't larger than
+    `MOST_REWRITTEN`. It can't be done while others read or write for long. PostgreSQL's vacuum does it by and by.
+    """
+    with engine().connect() as connection:
+        if connection.dialect.name != "sqlite":
+            return True
+        try:
+            if is_thorough and _size(connection) <= MOST_REWRITTEN:
+                connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA busy_timeout=1000")  # writers wait meanwhile, and must not give up
+            return bool(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0] == 0)
+        except sa.exc.OperationalError:
+            return False
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS}000")
+
+
+def _size(connection: sa.Connection) -> int:
+    pages, each = (connection.exec_driver_sql(f"PRAGMA {what}").scalar_one() for what in ("page_count", "page_size"))
+    return int(pages * each)
 
 
 def engine() -> sa.Engine:

@@ -21,7 +21,7 @@ from portal.background import durable, ended_work, forget_work, hourly, step
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import open_values
-from portal.db import settings_of, transaction
+from portal.db import settings_of, transaction, wipe_deleted
 from portal.faults import note
 from portal.ids import new_id
 from portal.integrations.models import Integration
@@ -41,7 +41,7 @@ from portal.runs.executing import (
     TryAgain,
     follow,
 )
-from portal.runs.logs import erase_runs, forget_old_runs, log_days
+from portal.runs.logs import ended_runs, erase_runs, erase_steps_under_way, forget_old_runs, log_days
 from portal.runs.masking import Masker, masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
@@ -385,6 +385,7 @@ def forget_old_logs() -> None:
         days = log_days(session)
     while forget_old_runs_once(days):
         pass
+    wipe_deleted()
 
 
 def forget_old_runs_once(days: int) -> int:
@@ -417,14 +418,21 @@ class Erasure:
 def erase_logs(user_id: str) -> Erasure:
     """Delete the logs of all runs of a user that have ended, from our tables and from the engine's, batch by batch.
 
-    Runs that are under way go on; what their steps said so far goes too.
+    Runs that are under way go on; what their steps said so far goes too. The engine's records go first: where a crash
+    interrupts it, the runs are still there to find the rest by, and erasing again does so.
     """
     runs = steps = records = 0
     while True:
         with transaction() as session:
-            gone = erase_runs(session, user_id)
-        if gone.legs:
-            forget_work(gone.legs)
-        runs, steps, records = runs + gone.runs, steps + gone.steps, records + len(gone.legs)
-        if not gone.runs:
-            return Erasure(user_id, runs, steps, records, now())
+            ended = ended_runs(session, user_id)
+        if not ended.ids:
+            break
+        records += forget_work(ended.legs)
+        with transaction() as session:
+            gone = erase_runs(session, ended.ids)
+        runs, steps = runs + gone.runs, steps + gone.steps
+    with transaction() as session:
+        steps += erase_steps_under_way(session, user_id)
+    if not wipe_deleted(is_thorough=True):
+        log.warning("runs.erased_later", user=user_id)
+    return Erasure(user_id, runs, steps, records, now())

@@ -75,38 +75,48 @@ def forget_old_runs(session: Session, before: datetime) -> int:
     ids = list(
         session.scalars(sa.select(Run.id).where(Run.created_at < before, Run.ended_at.is_not(None)).limit(BATCH))
     )
-    _delete(session, ids)
+    erase_runs(session, ids)
     return len(ids)
-
-
-def _delete(session: Session, ids: list[str]) -> int:
-    steps = session.execute(
-        sa.delete(RunStep).where(RunStep.run_id.in_(ids)).execution_options(synchronize_session=False)
-    )
-    session.execute(sa.delete(Run).where(Run.id.in_(ids)).execution_options(synchronize_session=False))
-    return int(steps.rowcount)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
 class Erased:
-    """A batch of logs that is gone: how many runs and steps, and what the engine calls their legs."""
+    """How many runs and steps are gone."""
 
     runs: int
     steps: int
+
+
+def erase_runs(session: Session, ids: list[str]) -> Erased:
+    """Delete these runs with their steps."""
+    steps = session.execute(
+        sa.delete(RunStep).where(RunStep.run_id.in_(ids)).execution_options(synchronize_session=False)
+    )
+    runs = session.execute(sa.delete(Run).where(Run.id.in_(ids)).execution_options(synchronize_session=False))
+    return Erased(runs.rowcount, steps.rowcount)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A batch of runs that have ended: their ids, and what the engine calls their legs."""
+
+    ids: list[str]
     legs: list[str]
 
 
-def erase_runs(session: Session, user_id: str) -> Erased:
-    """Delete up to `BATCH` runs of a user, and the logs of those that are still under way. None left: `runs` is 0."""
-    finished = session.execute(
+def ended_runs(session: Session, user_id: str) -> Ended:
+    """Up to `BATCH` runs of a user that have ended."""
+    rows = session.execute(
         sa.select(Run.id, Run.number, Run.leg).where(Run.user_id == user_id, Run.ended_at.is_not(None)).limit(BATCH)
     ).all()
-    steps = _delete(session, [row.id for row in finished])
-    if not finished:
-        under_way = sa.select(Run.id).where(Run.user_id == user_id)
-        gone = session.execute(
-            sa.delete(RunStep).where(RunStep.run_id.in_(under_way)).execution_options(synchronize_session=False)
-        )
-        steps = int(gone.rowcount)  # type: ignore[attr-defined]
-    legs = [leg_name(row.number, row.id, leg) for row in finished for leg in range(1, row.leg + 1)]
-    return Erased(len(finished), steps, legs)
+    legs = [leg_name(row.number, row.id, leg) for row in rows for leg in range(1, row.leg + 1)]
+    return Ended([row.id for row in rows], legs)
+
+
+def erase_steps_under_way(session: Session, user_id: str) -> int:
+    """Delete what the runs of a user that are under way logged so far; how many steps it were."""
+    under_way = sa.select(Run.id).where(Run.user_id == user_id, Run.ended_at.is_(None))
+    gone = session.execute(
+        sa.delete(RunStep).where(RunStep.run_id.in_(under_way)).execution_options(synchronize_session=False)
+    )
+    return int(gone.rowcount)  # type: ignore[attr-defined]

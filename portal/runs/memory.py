@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from portal.workflows.definition import LARGEST_MEMORY, Definition, Step, key_of
+from portal.workflows.definition import LARGEST_MEMORY, Definition, Step, key_of, walk
 
 _SKIPPED = "\0skipped"
 
@@ -92,7 +92,11 @@ class Memory:
         self._settle(definition, output)
 
     def enter(self, definition: Definition, items: list[Any]) -> None:
-        """The present step repeats its own steps for `items`."""
+        """The present step repeats its own steps for `items`; what they gave in a turn of a loop around it is gone."""
+        step = self.step(definition)
+        assert step is not None
+        assert step.for_each is not None
+        self._forget(step.for_each.steps)
         if not items:
             self.give(definition, [])
             return
@@ -104,14 +108,17 @@ class Memory:
         self.at = len(self._list(definition))
         self._settle(definition, _SKIPPED)
 
+    def _forget(self, steps: tuple[Step, ...]) -> None:
+        for path, step in walk(steps):
+            self.steps.pop(key_of(step, path[-1] + 1), None)
+
     def _settle(self, definition: Definition, last: Any) -> None:
         while self.loops and self.at >= len(self._list(definition)):
             loop = self.loops[-1]
             if last is not _SKIPPED:
                 loop.out.append(last)
             if loop.index + 1 < len(loop.items):
-                for number, step in enumerate(self._list(definition), 1):
-                    self.steps.pop(key_of(step, number), None)
+                self._forget(self._list(definition))
                 loop.index, self.at = loop.index + 1, 0
             else:
                 self.loops.pop()

@@ -79,13 +79,15 @@ def _compiled(expression: str) -> Any:
         place = getattr(error, "lex_position", None)
         where = f": it can’t be read from character {place + 1} on" if isinstance(place, int) else ""
         raise BadExpression(f"“{expression}” is not a JMESPath expression{where}") from None
+    except RecursionError:
+        raise BadExpression(f"“{expression[:40]}…” is nested too deep: take it apart with `map`") from None
 
 
 def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
     """What the expression gives in this scope; None where there is nothing. Raises `NoValue`, `BadExpression`."""
     try:
         return _compiled(expression).search(scope)
-    except (jmespath.exceptions.JMESPathError, TypeError, ValueError, RecursionError) as error:
+    except (jmespath.exceptions.JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise NoValue(f"“{expression}” can’t be applied to what came{_why(error)}") from None
 
 
@@ -154,8 +156,14 @@ _ROOTED = {
 
 
 def names_in(expression: str) -> set[tuple[str, ...]]:
-    """The names that an expression takes from its scope: ("trigger",), ("steps", "send_the_order"), … ."""
-    return set(_names(_compiled(expression).parsed))
+    """The names that an expression takes from its scope: ("trigger",), ("steps", "send_the_order"), … .
+
+    Raises `BadExpression`.
+    """
+    try:
+        return set(_names(_compiled(expression).parsed))
+    except RecursionError:
+        raise BadExpression(f"“{expression[:40]}…” is nested too deep: take it apart with `map`") from None
 
 
 def _names(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

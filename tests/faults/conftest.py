@@ -83,6 +83,9 @@ class Server:
     def get(self, link: Made) -> int:
         return self._status(f"/embedded-install?{urllib.parse.urlencode(link.query)}", None)
 
+    def post(self, path: str, data: bytes) -> int:
+        return self._status(path, data)
+
     def finish(self, link: Made, url: str, token: str, press: str = "press") -> int:
         facts = {**link.query, "press": press, "action": "finish"}
         facts |= {"magento-store_url": url, "magento-access_token": token}

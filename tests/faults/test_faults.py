@@ -99,6 +99,17 @@ def test_the_access_log_has_the_path_but_not_the_token(server, make_link):
     assert "integrationId" not in server.log.read_text()
 
 
+def test_the_access_log_has_no_address_of_a_hook(server):
+    server.env["PORTAL_ACCESS_LOG"] = "1"
+    server.start()
+    for number, path in enumerate(
+        ("/hooks/address-a", "//hooks/address-b", "/hooks//address-c", "/h%6Foks/address-d"), 1
+    ):
+        assert 400 <= server.post(path, b"{}") < 500
+        wait_until(lambda: server.log.read_text().count("/hooks/…") >= number)  # noqa: B023 - called at once
+    assert "address-" not in server.log.read_text()
+
+
 def test_the_server_ends_at_once_and_takes_up_its_work_again(server, shop, endpoint, make_link):
     server.start()
     assert server.child is not None
