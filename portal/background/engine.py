@@ -86,7 +86,7 @@ def launch(app: Flask, settings: Settings) -> None:
                 worker_concurrency=queue.at_once,
                 partition_concurrency=1 if queue.is_in_order else None,
                 partition_worker_concurrency=None if queue.is_in_order else queue.per_partition,
-                polling_interval_sec=queue.polling or settings.engine_polling,
+                polling_interval_sec=queue.polling or settings.engine_polling * queue.slower,
                 on_conflict="always_update",
             )
         with app.app_context():

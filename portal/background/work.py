@@ -29,8 +29,9 @@ _AT_ONCE = 1000  # names in one statement: a database takes only so many
 class Queue:
     """Where work waits. At most `at_once` runs in one process, `per_partition` of them for one partition.
 
-    With `is_in_order` a partition runs one at a time on all nodes together, in the order of enqueueing. `polling`:
-    seconds between two looks, where the setting's would be a waste.
+    With `is_in_order` a partition runs one at a time on all nodes together, in the order of enqueueing. Each look into
+    a queue costs as much as a page: `polling` is the seconds between two, where the setting's would be a waste, and
+    `slower` how many of the setting's times go by.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Queue:
     per_partition: int
     is_in_order: bool = False
     polling: float | None = None
+    slower: int = 1
 
 
 QUEUES: dict[str, Queue] = {}

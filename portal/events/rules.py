@@ -21,7 +21,7 @@ from portal.events.payload import write_payload
 from portal.events.schedule import next_attempt
 from portal.ids import new_id
 
-DELIVERIES = Queue("deliveries", at_once=48, per_partition=12)
+DELIVERIES = Queue("deliveries", at_once=48, per_partition=12, slower=2)
 ANSWER_KEPT = 1024  # bytes of an endpoint's answer
 
 

@@ -15,7 +15,7 @@ from portal.ids import new_id
 from portal.refusals import Refusal
 from portal.tasks.models import Task, TaskPart, TaskState
 
-TASKS = Queue("tasks", at_once=4, per_partition=2)
+TASKS = Queue("tasks", at_once=4, per_partition=2, slower=10)
 KEPT = timedelta(days=1)
 BROKEN = "Something broke on our side, and it was tried several times. Please start it again."
 
