@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -110,7 +111,13 @@ def wait_until(is_true: Callable[[], bool], *, seconds: float = 20) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, nor on the two after it, which `make run` takes as well.
+
+    Below those that the system hands out by itself, so that no other test's connection or server comes in between.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000, 4)
+        with suppress(OSError), ExitStack() as probes:
+            for number in range(port, port + 3):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
