@@ -102,7 +102,7 @@ class Made:
 MakeLink = Callable[..., Made]
 
 
-def wait_until(is_true: Callable[[], bool], *, seconds: float = 20) -> None:
+def wait_until(is_true: Callable[[], bool], *, seconds: float = 60) -> None:
     """Wait for a condition in another process or thread; fail when it never comes true."""
     deadline = time.monotonic() + seconds
     while not is_true():
