@@ -93,7 +93,7 @@ def test_the_journey_from_the_share_button_to_the_verified_webhook(chromium, por
     goto(page, "Events")
 
     def is_delivered():
-        page.reload()
+        page.goto(page.url)
         return page.locator('[data-state="delivered"]').count() > 0
 
     wait_until(is_delivered)
@@ -211,9 +211,10 @@ def test_long_work_can_be_followed_without_a_script(portal, chromium):
     page.goto(f"{portal.base}/dashboard/users?user=plain-export@")
     page.get_by_role("link", name="plain-export@shop.example").click()
     page.get_by_role("button", name="Export all data").click()
+    page.wait_for_url("**/dashboard/tasks/*")
 
     def is_there():
-        page.reload()
+        page.goto(page.url)
         return page.get_by_role("link", name="Download user-").count() > 0
 
     wait_until(is_there)
