@@ -27,24 +27,24 @@ from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
 from portal.runs import rules, stopping, turns
-from portal.runs.executing import (
-    Delayed,
-    Done,
-    Entered,
-    Executor,
-    Failed,
-    Filtered,
-    Outcome,
-    Refused,
-    Subject,
-    Told,
-    TryAgain,
-    follow,
-)
+from portal.runs.executing import Executor, Subject, Told
 from portal.runs.logs import ended_runs, erase_runs, erase_steps_under_way, forget_old_runs, log_days
 from portal.runs.masking import Masker, masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
+from portal.runs.outcomes import (
+    Delayed,
+    Done,
+    Entered,
+    Failed,
+    Filtered,
+    Outcome,
+    Refused,
+    TryAgain,
+    follow,
+    shown_of,
+    state_of,
+)
 from portal.workflows.blocks import Block, blocks_of
 from portal.workflows.definition import LARGEST_MEMORY, read_definition
 from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
@@ -312,17 +312,6 @@ def _fail(session: Session, held: _Held, block: Block, because: str) -> bool:
     )
 
 
-_STATES: dict[type, RunState] = {
-    Done: RunState.succeeded,
-    Entered: RunState.running,
-    Filtered: RunState.filtered,
-    Delayed: RunState.waiting,
-    Failed: RunState.failed,
-    TryAgain: RunState.retrying,
-    Refused: RunState.paused,
-}
-
-
 def _log_of(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, begun: datetime) -> dict[str, Any]:
     held.masker.learn(getattr(outcome, "output", None))
     because = getattr(outcome, "because", None)
@@ -336,10 +325,10 @@ def _log_of(held: _Held, path: str, block: Block, told: Told, outcome: Outcome, 
         "kind": block.kind,
         "attempts": 1,
         "started_at": begun,
-        "state": _STATES[type(outcome)],
+        "state": state_of(outcome),
         "stopped_at": now(),
         "input": held.masker.log(told.input),
-        "output": held.masker.log(_shown(outcome)),
+        "output": held.masker.log(shown_of(outcome)),
         "error": held.masker.sentence(because) if because else None,
     }
 
@@ -365,17 +354,6 @@ def _is_again(session: Session, facts: dict[str, Any]) -> bool:
         setattr(row, name, facts[name])
     session.flush()
     return True
-
-
-def _shown(outcome: Outcome) -> Any:
-    match outcome:
-        case Entered():
-            return {"items": len(outcome.items)}
-        case Filtered():
-            return False
-        case Delayed():
-            return {"waits": f"{int(outcome.length / timedelta(seconds=1))}s"}
-    return outcome.output
 
 
 @hourly

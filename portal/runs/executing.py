@@ -16,6 +16,7 @@ from portal.events.signing import sign
 from portal.http import Answer, NoAnswer, NotJSON, Problem, Request
 from portal.keys.ring import KeyRing
 from portal.runs.memory import Memory
+from portal.runs.outcomes import Delayed, Done, Entered, Failed, Filtered, Outcome, Refused, TryAgain
 from portal.workflows.blocks import Block
 from portal.workflows.definition import LARGEST_VALUE, MOST_ITERATIONS, Definition, RequestStep, Step
 from portal.workflows.expressions import NoValue, fill, fill_text, split
@@ -45,63 +46,6 @@ class Subject:
     credentials: Mapping[str, Mapping[str, str]]
 
 
-@dataclass(frozen=True)
-class Done:
-    """The step gave `output`."""
-
-    output: Any
-    is_action: bool = False
-
-
-@dataclass(frozen=True)
-class Entered:
-    """A `for_each` begins with these items."""
-
-    items: list[Any]
-
-
-@dataclass(frozen=True)
-class Filtered:
-    """A filter was false."""
-
-
-@dataclass(frozen=True)
-class Delayed:
-    """The run goes on after this long."""
-
-    length: timedelta
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The step can't succeed as it stands; `because` is the sentence for the vendor."""
-
-    because: str
-    output: Any = None
-
-
-@dataclass(frozen=True)
-class TryAgain:
-    """It may succeed later: after `wait` where the other side said so, else by the schedule."""
-
-    because: str
-    wait: timedelta | None = None
-    is_try: bool = True
-    output: Any = None
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The app refuses the user's credential."""
-
-    app: str
-    because: str
-    output: Any = None
-
-
-Outcome = Done | Entered | Filtered | Delayed | Failed | TryAgain | Refused
-
-
 @dataclass
 class Told:
     """What the log says went into the step."""
@@ -117,19 +61,6 @@ class Sender(Protocol):
     ) -> Answer:
         """Send a request and read its answer. Raises `NoAnswer`."""
         ...
-
-
-def follow(memory: Memory, definition: Definition, outcome: Done | Entered | Filtered | Delayed) -> None:
-    """Let the memory go on from the present step to the next one."""
-    match outcome:
-        case Done():
-            memory.give(definition, outcome.output)
-        case Entered():
-            memory.enter(definition, outcome.items)
-        case Filtered():
-            memory.skip(definition)
-        case Delayed():
-            memory.give(definition, None)
 
 
 class Executor:

@@ -21,22 +21,22 @@ from portal.integrations.declaration import WorkflowDeclaration
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
 from portal.refusals import Refusal
-from portal.runs.executing import (
-    Delayed,
-    Done,
-    Entered,
-    Executor,
-    Failed,
-    Filtered,
-    Outcome,
-    Refused,
-    Subject,
-    TryAgain,
-    follow,
-)
+from portal.runs.executing import Executor, Subject
 from portal.runs.masking import masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import RunState
+from portal.runs.outcomes import (
+    Delayed,
+    Done,
+    Entered,
+    Failed,
+    Filtered,
+    Refused,
+    TryAgain,
+    follow,
+    shown_of,
+    state_of,
+)
 from portal.runs.turns import MOST_PROGRESS
 from portal.users.models import User
 from portal.workflows.blocks import Block, blocks_of
@@ -178,33 +178,11 @@ def try_steps(executor: Executor, subject: Subject) -> Iterator[TriedStep]:
         yield TriedStep(
             path=path,
             block=block,
-            state=_STATES[type(outcome)],
+            state=state_of(outcome),
             input=masker.value(told.input),
-            output=masker.value(_shown(outcome)),
+            output=None if isinstance(outcome, Delayed) else masker.value(shown_of(outcome)),
             because=masker.sentence(because) if because else None,
             wait=outcome.length if isinstance(outcome, Delayed) else getattr(outcome, "wait", None),
         )
         if isinstance(outcome, Failed | TryAgain | Refused):
             return
-
-
-_STATES: dict[type, RunState] = {
-    Done: RunState.succeeded,
-    Entered: RunState.running,
-    Filtered: RunState.filtered,
-    Delayed: RunState.waiting,
-    Failed: RunState.failed,
-    TryAgain: RunState.retrying,
-    Refused: RunState.paused,
-}
-
-
-def _shown(outcome: Outcome) -> Any:
-    match outcome:
-        case Entered():
-            return {"items": len(outcome.items)}
-        case Filtered():
-            return False
-        case Delayed():
-            return None
-    return outcome.output

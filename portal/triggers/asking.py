@@ -14,7 +14,8 @@ import jmespath
 from portal.catalogue import App, HostNotAllowed, build_request
 from portal.catalogue.triggers import Cursor, Poll
 from portal.http import Answer, NoAnswer, NotJSON, Outbound
-from portal.runs.executing import Refused, judge, silence_of
+from portal.runs.executing import judge, silence_of
+from portal.runs.outcomes import Refused
 
 CEILING = 15.0
 LARGEST = 4_000_000  # bytes of a page

@@ -17,7 +17,8 @@ from portal.clock import now
 from portal.db import transaction
 from portal.http import NoAnswer, NotJSON, Outbound, Request
 from portal.keys.ring import KeyRing, SealBroken
-from portal.runs.executing import Done, Failed, judge, silence_of
+from portal.runs.executing import judge, silence_of
+from portal.runs.outcomes import Done, Failed
 from portal.triggers import polling  # noqa: F401 - importing is what declares the watcher
 from portal.triggers.asking import search
 from portal.triggers.hooks import listening, registration_of, take_away
