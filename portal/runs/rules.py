@@ -78,7 +78,6 @@ def _make_run(
     *,
     trigger: str,
     now: datetime,
-    rerun_of: str | None = None,
 ) -> Run:
     run_id = new_id()
     clear, problem = _seal_ready(value)
@@ -94,7 +93,6 @@ def _make_run(
         state=RunState.queued if problem is None else RunState.failed,
         sealed_item=keys_of(session).seal(clear, run_id) if problem is None else None,
         error=problem,
-        rerun_of=rerun_of,
         leg=1,
         actions=0,
         created_at=now,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.events.kinds import CREDENTIAL_BROKEN
@@ -19,6 +19,7 @@ from portal.runs.turns import (
     count_run,
     end_run,
     enqueue_leg,
+    has_earlier,
     hold_child,
     hold_step,
     leg_name,
@@ -172,18 +173,11 @@ def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflo
 
 def take_up_dropped(session: Session, before: datetime, ended: Callable[[Sequence[str]], set[str]]) -> int:
     """Enqueue again what began before this moment and has no leg any more; `ended` tells which legs are over."""
-    other = aliased(Run)
-    earlier = sa.exists().where(
-        other.child_id == Run.child_id,
-        other.ended_at.is_(None),
-        other.state != RunState.waiting,
-        other.number < Run.number,
-    )
     is_due = sa.or_(
         sa.and_(Run.state.in_((RunState.queued, RunState.running)), Run.created_at < before),
         sa.and_(Run.state.in_((RunState.retrying, RunState.waiting)), Run.next_at < before),
     )
-    found = sa.select(Run).where(is_due, sa.or_(~Run.is_parked, ~earlier)).order_by(Run.id).limit(DROPPED_AT_ONCE)
+    found = sa.select(Run).where(is_due, sa.or_(~Run.is_parked, ~has_earlier())).order_by(Run.id).limit(DROPPED_AT_ONCE)
     count, last = 0, ""
     while runs := session.scalars(found.where(Run.id > last)).all():
         last = runs[-1].id

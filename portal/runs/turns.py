@@ -47,6 +47,7 @@ def hold_child(session: Session, child_id: str) -> bool:
 
 
 def enqueue_leg(session: Session, run: Run, delay: float = 0) -> None:
+    """Let the present leg of a run begin, `delay` seconds after the commit."""
     # Named by its number first: the queue breaks ties of the same millisecond by name.
     enqueue(
         session,
@@ -70,18 +71,22 @@ _THIS_LEG = (Run.id == sa.bindparam("run_id"), Run.leg == sa.bindparam("this_leg
 _THIS_STEP = (*_THIS_LEG, Run.progress == sa.bindparam("at_progress"), Run.state == RunState.running)
 
 
-def _claim() -> sa.Update:
+def has_earlier() -> sa.Exists:
+    """The condition that a run's child has an earlier one that stands in its way."""
     other = aliased(Run)
-    earlier = sa.exists().where(
+    return sa.exists().where(
         other.child_id == Run.child_id,
         other.ended_at.is_(None),
         other.state != RunState.waiting,
         other.number < Run.number,
     )
+
+
+def _claim() -> sa.Update:
     is_paused = sa.exists().where(ChildWorkflow.id == Run.child_id, ChildWorkflow.paused_at.is_not(None))
     return (
         sa.update(Run)
-        .where(*_THIS_LEG, Run.ended_at.is_(None), ~earlier)
+        .where(*_THIS_LEG, Run.ended_at.is_(None), ~has_earlier())
         .values(
             # Cast, because PostgreSQL takes the outcome of a CASE for text.
             state=sa.cast(sa.case((is_paused, RunState.paused), else_=RunState.running), Run.state.type),
@@ -221,6 +226,7 @@ def hold_step(session: Session, run: Run, progress: int) -> Run | None:
 
 
 def end_run(session: Session, run: Run, state: RunState, now: datetime) -> None:
+    """End a run, count it, and let the next one of its child begin."""
     run.state, run.ended_at, run.next_at, run.sealed_memory = state, now, None, None
     run.is_parked = False
     session.flush()
