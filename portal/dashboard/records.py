@@ -31,7 +31,7 @@ from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.links.rules import create_link, find_by_id, revoke_link
 from portal.operators.models import Role
 from portal.refusals import Refusal
-from portal.runs.durable import erase_logs
+from portal.runs.forgetting import erase_logs
 from portal.runs.models import Run
 from portal.runs.reading import select_runs
 from portal.triggers.explaining import asked_by_upgrade

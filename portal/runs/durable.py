@@ -11,24 +11,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-import structlog
 from flask import current_app
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, joinedload
 
-from portal.background import durable, ended_work, forget_work, hourly, step
+from portal.background import durable, ended_work, hourly, step
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import open_values
-from portal.db import settings_of, transaction, wipe_deleted
+from portal.db import settings_of, transaction
 from portal.faults import note
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
 from portal.runs import rules, stopping, turns
 from portal.runs.executing import Executor, Subject, Told
-from portal.runs.logs import ended_runs, erase_runs, erase_steps_under_way, forget_old_runs, log_days
 from portal.runs.masking import Masker, masker_for
 from portal.runs.memory import Memory, TooMuch
 from portal.runs.models import Run, RunState, RunStep
@@ -49,8 +47,6 @@ from portal.workflows.blocks import Block, blocks_of
 from portal.workflows.definition import LARGEST_MEMORY, read_definition
 from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
 from portal.workflows.sizes import bytes_of
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -356,22 +352,6 @@ def _is_again(session: Session, facts: dict[str, Any]) -> bool:
     return True
 
 
-@hourly
-def forget_old_logs() -> None:
-    """Delete the logs of runs that ended long ago, in small batches."""
-    with transaction() as session:
-        days = log_days(session)
-    while forget_old_runs_once(days):
-        pass
-    wipe_deleted()
-
-
-def forget_old_runs_once(days: int) -> int:
-    """One small batch; how many went."""
-    with transaction() as session:
-        return forget_old_runs(session, now() - timedelta(days=days))
-
-
 OVERDUE = timedelta(minutes=15)
 
 
@@ -380,37 +360,3 @@ def take_up_what_was_dropped() -> None:
     """Enqueue again each run that should be under way, but whose leg ended in a fault of ours."""
     with transaction() as session:
         stopping.take_up_dropped(session, now() - OVERDUE, ended_work)
-
-
-@dataclass(frozen=True)
-class Erasure:
-    """The receipt for a user's logs that are gone: how many runs, steps and records of the engine."""
-
-    user_id: str
-    runs: int
-    steps: int
-    engine_records: int
-    erased_at: datetime
-
-
-def erase_logs(user_id: str) -> Erasure:
-    """Delete the logs of all runs of a user that have ended, from our tables and from the engine's, batch by batch.
-
-    Runs that are under way go on; what their steps said so far goes too. The engine's records go first: where a crash
-    interrupts it, the runs are still there to find the rest by, and erasing again does so.
-    """
-    runs = steps = records = 0
-    while True:
-        with transaction() as session:
-            ended = ended_runs(session, user_id)
-        if not ended.ids:
-            break
-        records += forget_work(ended.legs)
-        with transaction() as session:
-            gone = erase_runs(session, ended.ids)
-        runs, steps = runs + gone.runs, steps + gone.steps
-    with transaction() as session:
-        steps += erase_steps_under_way(session, user_id)
-    if not wipe_deleted(is_thorough=True):
-        log.warning("runs.erased_later", user=user_id)
-    return Erasure(user_id, runs, steps, records, now())

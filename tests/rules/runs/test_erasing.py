@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from portal.clock import now
 from portal.db import engine, transaction
-from portal.runs import durable, logs
-from portal.runs.durable import erase_logs, forget_old_logs
+from portal.runs import forgetting, logs
+from portal.runs.forgetting import erase_logs, forget_old_logs
 from portal.runs.logs import count_runs
 from portal.runs.models import Run, RunStep, WorkflowDay
 from portal.runs.rules import rerun
@@ -103,7 +103,7 @@ def test_the_receipt_counts_the_engine_s_records_that_were_there(world):
     child = world.install(MANUAL)
     run = world.ran(child).id
     legs(run)
-    durable.forget_work([f"run-{1:012d}-{run}-1"])  # as the engine does after some days
+    forgetting.forget_work([f"run-{1:012d}-{run}-1"])  # as the engine does after some days
     assert (erase_logs(child.user).engine_records, world.count(Run, user_id=child.user)) == (0, 0)
 
 
@@ -191,8 +191,8 @@ def test_logs_of_more_than_a_batch_are_erased_in_batches(world, monkeypatch):
 
 def test_old_logs_are_forgotten_in_batches_and_what_is_under_way_stays(world, monkeypatch):
     monkeypatch.setattr(logs, "BATCH", 2)
-    taken, forget_once = [], durable.forget_old_runs_once
-    monkeypatch.setattr(durable, "forget_old_runs_once", lambda days: taken.append(forget_once(days)) or taken[-1])
+    taken, forget_once = [], forgetting.forget_old_runs_once
+    monkeypatch.setattr(forgetting, "forget_old_runs_once", lambda days: taken.append(forget_once(days)) or taken[-1])
     child, waiting = world.install(MANUAL), world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Waits"))
     old = [world.run(child, number) for number in range(5)]
     world.settled(child, 5)
