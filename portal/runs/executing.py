@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from portal.catalogue import App, HostNotAllowed, build_request
+from portal.events.payload import write_payload
 from portal.events.schedule import read_retry_after
 from portal.events.signing import sign
 from portal.http import Answer, NoAnswer, NotJSON, Problem, Request
@@ -141,7 +142,7 @@ class Executor:
         self, subject: Subject, block: Block, request: RequestStep, scope: dict[str, Any], key: str, now: datetime
     ) -> tuple[Request, bool]:
         url, is_trusted = address_of(request, scope)
-        body = _body_text(fill(request.body, scope)) if _has_body(request) else ""
+        body = write_payload(fill(request.body, scope)) if _has_body(request) else ""
         signed = sign(self._keys, method=request.method.upper(), url=url, body=body, event_id=key, at=now)
         own = {
             **signed,
@@ -166,16 +167,6 @@ def is_true(value: Any) -> bool:
 
 def _has_body(request: RequestStep) -> bool:
     return "body" in request.model_fields_set
-
-
-def _body_text(value: Any) -> str:
-    """A value as JSON that UTF-8 can carry: half a character, which it can't, is escaped."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"))
-    return text
 
 
 _WHOLE_HOST = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|$)")
@@ -233,7 +224,7 @@ def _app_request(subject: Subject, name: str, request: RequestStep, scope: Mappi
     built = build_request(app, values, method=request.method.upper(), path=path, query={}, headers={})
     pairs = {name: value for name, value in fill(request.query, scope).items() if value is not None}
     url = built.url + (("&" if "?" in built.url else "?") + urlencode(_texts(pairs)) if pairs else "")
-    body = _body_text(fill(request.body, scope)).encode() if _has_body(request) else None
+    body = write_payload(fill(request.body, scope)).encode() if _has_body(request) else None
     own = {**built.headers, "Idempotency-Key": key, **({"Content-Type": "application/json"} if body else {})}
     return _built(request, url, scope, own, body)
 

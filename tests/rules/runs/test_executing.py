@@ -36,6 +36,14 @@ def test_a_request_to_the_vendor_says_whose_it_is_and_is_signed(world):
     assert not alloy_signature_holds(key, headers["x-alloy-signature"], url=world.ingest.url, body=b"{}")
 
 
+def test_a_body_is_what_a_backend_in_javascript_makes_of_it_again(world):
+    child = world.install(workflow("{event: go}", SEND, name="Numbers"))
+    item = json.loads('{"price": 14.0, "tax": 1e999, "small": 1e-7, "10": "a", "2": "b", "name": "Ö \\u2028"}')
+    assert world.ran(child, item).state == "succeeded"
+    (sent,) = world.ingest.of(child.user)
+    assert sent.body.decode() == '{"2":"b","10":"a","price":14,"tax":null,"small":1e-7,"name":"Ö \u2028"}'
+
+
 def test_an_app_gets_the_credential_where_its_declaration_says_and_data_can_not_take_its_place(world):
     world.provider.behave = answer(200)
     step = (
