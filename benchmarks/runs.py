@@ -182,7 +182,7 @@ class _Counting(BaseHTTPRequestHandler):
 def polling(folder: Path) -> Iterator[Row]:
     """Whether one process asks for every one of many children once a minute."""
     provider = _Ingest()
-    with stage(folder, PORTAL_PER_HOST="64") as portal:
+    with stage(folder) as portal:
         server = f"http://127.0.0.1:{provider.server_port}"
         with _beside(portal) as app:
             for first in range(0, CHILDREN, 500):

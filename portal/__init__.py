@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,13 +58,16 @@ def create_app(settings: Settings | None = None) -> Flask:
         keys.create_missing()
     app.extensions["keys"] = keys
     app.extensions["catalogue"] = load_catalogue(settings.catalogue)
-    app.extensions["outbound"] = Outbound(
+    outbound = partial(
+        Outbound,
         private=PrivateNetwork.parse(settings.allow_private_network),
-        per_host=settings.per_host,
-        in_all=settings.in_all,
         ca_bundle=str(settings.ca_bundle) if settings.ca_bundle else None,
     )
-    app.extensions["executor"] = Executor(app.extensions["outbound"], keys)
+    app.extensions["outbound"] = outbound(per_host=settings.per_host, in_all=settings.in_all)
+    # With places of its own: what polls and runs keep busy must not turn people away.
+    background = outbound(per_host=max(settings.per_host, 16), in_all=max(settings.in_all // 2, 16))
+    app.extensions["background_outbound"] = background
+    app.extensions["executor"] = Executor(background, keys)
     app.extensions["oidc"] = Provider(settings, app.extensions["outbound"]) if settings.oidc_issuer else None
     database = Database(settings, keys=keys, catalogue=app.extensions["catalogue"])
     app.extensions["database"] = database

@@ -99,7 +99,8 @@ def app(instance: Path, shop: Shop, provider: Provider) -> Iterator[Flask]:
         )
     )
     yield made
-    made.extensions["outbound"].close()
+    for name in ("outbound", "background_outbound"):
+        made.extensions[name].close()
     made.extensions["database"].engine.dispose()
 
 

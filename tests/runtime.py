@@ -338,5 +338,6 @@ def make_bare_world(instance: Path, shop: Shop, provider: Provider, ingest: Inge
 
 def end(world: World) -> None:
     """Let go of what a portal holds."""
-    world.app.extensions["outbound"].close()
+    for name in ("outbound", "background_outbound"):
+        world.app.extensions[name].close()
     world.app.extensions["database"].engine.dispose()

@@ -15,7 +15,7 @@ from portal.catalogue import App, HostNotAllowed, build_request
 from portal.catalogue.triggers import Cursor, Poll
 from portal.http import Answer, NoAnswer, NotJSON, Outbound
 from portal.runs.executing import judge, silence_of
-from portal.runs.outcomes import Refused
+from portal.runs.outcomes import Refused, TryAgain
 
 CEILING = 15.0
 LARGEST = 4_000_000  # bytes of a page
@@ -40,11 +40,16 @@ class CursorLost(Exception):
 
 
 class NotAsked(Exception):
-    """No page came, and why; `is_refused`: because of the credential; `wait`: what the app asked for."""
+    """No page came, and why.
 
-    def __init__(self, because: str, *, is_refused: bool = False, wait: timedelta | None = None) -> None:
+    `is_refused`: because of the credential; `wait`: how long to; `is_try`: whether the app was asked at all.
+    """
+
+    def __init__(
+        self, because: str, *, is_refused: bool = False, wait: timedelta | None = None, is_try: bool = True
+    ) -> None:
         super().__init__(because)
-        self.is_refused, self.wait = is_refused, wait
+        self.is_refused, self.wait, self.is_try = is_refused, wait, is_try
 
 
 @dataclass
@@ -132,7 +137,9 @@ def ask(
         request = build_request(app, values, method="GET", path=poll.get, query=poll.query, headers=poll.headers)
         answer = outbound.send(request, ceiling=CEILING, largest=LARGEST)
     except NoAnswer as silence:
-        raise NotAsked(silence_of(silence).because) from None
+        verdict = silence_of(silence)
+        is_try = not isinstance(verdict, TryAgain) or verdict.is_try
+        raise NotAsked(verdict.because, wait=getattr(verdict, "wait", None), is_try=is_try) from None
     except (HostNotAllowed, ValueError, KeyError) as problem:
         raise NotAsked(f"The request can’t be made: {problem}.") from None
     return _read(answer, app, poll, now, has_cursor=bool(bound))

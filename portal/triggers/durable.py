@@ -71,7 +71,7 @@ def register_at_app(child_id: str) -> bool:
 
 def _send(request: Request) -> tuple[Any, str | None]:
     """(the reply, why there is none)."""
-    outbound: Outbound = current_app.extensions["outbound"]
+    outbound: Outbound = current_app.extensions["background_outbound"]
     try:
         answer = outbound.send(request)
     except NoAnswer as silence:
@@ -96,7 +96,7 @@ def remove_hook(name: str, sealed: str, number: int) -> None:
 def remove_at_app(name: str, sealed: str) -> bool:
     """Whether there is nothing left to do: it is away, or the app says that it can't be taken away."""
     keys: KeyRing = current_app.extensions["keys"]
-    outbound: Outbound = current_app.extensions["outbound"]
+    outbound: Outbound = current_app.extensions["background_outbound"]
     try:
         request = Request(**json.loads(keys.open(base64.b64decode(sealed), name)))
     except SealBroken:

@@ -209,7 +209,7 @@ def _poll(asked: _Asked) -> None:
     if asked.credential is None:
         _note_failure(asked, NotAsked("There is no credential: send the user a link to connect it."))
         return
-    outbound: Outbound = current_app.extensions["outbound"]
+    outbound: Outbound = current_app.extensions["background_outbound"]
     walk, cursor = asked.walk, asked.poll.cursor
     try:
         for left in reversed(range(MOST_PAGES)):
@@ -300,17 +300,16 @@ def _pace(every: timedelta) -> timedelta:
 
 def _note_failure(asked: _Asked, problem: NotAsked) -> None:
     because = str(problem)[:500]
-    if not problem.is_refused:
+    if problem.is_try and not problem.is_refused:
         log.info("a poll failed", child=asked.child.id, failures=asked.failures + 1)
     with transaction() as session:
         wait = problem.wait or min(asked.trigger.every * 2 ** min(asked.failures, 8), LONGEST_BACKOFF)
+        told = {"asked_at": now(), "error": because, "failures": Watch.failures + 1} if problem.is_try else {}
         still = session.execute(
             sa.update(Watch)
             .where(Watch.child_id == asked.child.id, *_same(asked))
             .values(
-                asked_at=now(),
-                error=because,
-                failures=Watch.failures + 1,
+                **told,
                 next_at=now() + _pace(max(wait, timedelta(seconds=1))),
                 claimed_by=None,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from portal.clock import now
 from portal.db import transaction
+from portal.http import Outbound, PrivateNetwork, Request
 from portal.runs.models import Run
 from portal.sandbox.store import add_order
 from portal.triggers import polling
@@ -18,7 +20,7 @@ from portal.triggers.rules import next_moment, start_children, stop_children
 from portal.workflows.definition import Trigger
 from portal.workflows.models import ChildWorkflow
 from tests.runtime import SEND, workflow
-from tests.stage import answer
+from tests.stage import answer, hang, wait_until
 
 POLLED = workflow("{poll: order_created}", SEND, name="Polled")
 
@@ -193,6 +195,35 @@ def test_why_nothing_comes_is_told_and_asking_slows_down(world, status, body, sa
     world.provider.behave = answer(200, b'{"items": []}')
     polling.ask_for(child.id)
     assert (watch(child).error, watch(child).failures) == (None, 0)
+
+
+def test_people_are_not_turned_away_while_polls_keep_a_host_busy(world):
+    world.provider.behave = hang
+    at = {"store_url": world.provider.url, "access_token": "t"}
+    children = [world.install(POLLED, values=at) for _ in range(8)]
+
+    def ask(child):
+        with world.app.app_context():
+            polling.ask_for(child.id)
+
+    with ThreadPoolExecutor(9) as threads:
+        polls = [threads.submit(ask, child) for child in children]
+        wait_until(lambda: len(world.provider.calls) == 8)
+        person = threads.submit(world.app.extensions["outbound"].send, Request("GET", world.provider.url))
+        wait_until(lambda: person.done() or len(world.provider.calls) == 9)
+        assert not person.done(), person.exception()
+        world.provider.closing.set()
+        assert all(poll.exception() is None for poll in polls)
+
+
+def test_a_poll_that_finds_no_place_comes_again_soon_and_has_not_failed(world, monkeypatch):
+    child = world.install(POLLED, values={"store_url": world.provider.url, "access_token": "t"})
+    full = Outbound(private=PrivateNetwork.parse("127.0.0.1"), per_host=0)
+    monkeypatch.setitem(world.app.extensions, "background_outbound", full)
+    polling.ask_for(child.id)
+    seen = watch(child)
+    assert (seen.error, seen.failures, seen.claimed_by) == (None, 0, None)
+    assert seen.next_at < now() + timedelta(seconds=5)
 
 
 def test_a_refused_poll_pauses_the_child_and_tells_once(world):
