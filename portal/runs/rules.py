@@ -41,7 +41,7 @@ def record_items(
     """
     if not hold_child(session, child.id):
         return []
-    fresh = [item for item in items if item.key is None or _is_new(session, child.id, item.key)]
+    fresh = _unseen(session, child.id, items)
     if not fresh:
         return []
     last = session.scalars(
@@ -64,9 +64,22 @@ def record_items(
     return made
 
 
-def _is_new(session: Session, child_id: str, key: str) -> bool:
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16]
-    return insert_new(session, SeenItem, {"child_id": child_id, "key": digest})
+def _unseen(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
+    """The items that the child takes now: those without a key, and those whose key it has not seen."""
+    digests = [None if item.key is None else _digest(item.key) for item in items]
+    # Polls read back a little, so most of what they bring was seen: that is asked once, not item by item.
+    known = sa.select(SeenItem.key).where(SeenItem.child_id == child_id, SeenItem.key.in_([d for d in digests if d]))
+    seen = set(session.scalars(known))
+    return [
+        item
+        for item, digest in zip(items, digests, strict=True)
+        if digest is None
+        or (digest not in seen and insert_new(session, SeenItem, {"child_id": child_id, "key": digest}))
+    ]
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def _make_run(

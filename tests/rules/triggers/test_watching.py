@@ -131,6 +131,19 @@ def test_orders_made_before_the_installation_are_not_run_and_later_ones_once(wor
     assert watch(child).error is None
 
 
+def test_what_was_seen_is_asked_about_once_and_not_item_by_item(world):
+    child = world.install(POLLED)
+    made = [add_order(world.shop.instance)["entity_id"] for _ in range(5)]
+    polling.ask_for(child.id)
+    assert world.count(Run, child_id=child.id) == len(made)
+    written = []
+    engine = world.app.extensions["database"].engine
+    sa.event.listen(engine, "before_cursor_execute", lambda *facts: written.append(facts[2]))
+    polling.ask_for(child.id)
+    assert any("seen_items" in statement for statement in written)
+    assert not [statement for statement in written if statement.startswith("INSERT")]
+
+
 def test_two_nodes_never_ask_for_the_same_child_at_once(world):
     children = [world.install(POLLED) for _ in range(12)]
     at, taken = now() + timedelta(seconds=1), []
