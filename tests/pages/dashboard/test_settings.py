@@ -73,7 +73,7 @@ def test_the_page_says_what_was_saved_here_by_whom_and_what_the_default_is(desk,
     assert "Saved here; the environment says Acme Analytics." in text
     assert "by admin@vendor.example" in text
     assert "Use the default Acme Analytics" in text
-    assert text.count("This is the default, from the environment.") == 7
+    assert text.count("This is the default, from the environment.") == 9
 
 
 def test_only_what_was_changed_is_stored_and_the_rest_follows_the_environment(save, app):
