@@ -268,3 +268,15 @@ def test_only_the_newest_logos_are_kept(desk, app):
 
 def test_an_unknown_logo_is_not_there(app):
     assert app.test_client().get("/logo/x.png").status_code == 404
+
+
+def test_the_default_language_and_those_that_are_offered_are_settings(desk, save, app, link, integration):
+    save(language="de")
+    assert InstallPage(app, link).open().heading == "Magento verbinden"
+    desk.post(SETTINGS, **{"language": "en", "languages": "", "language-de": "yes"})
+    french = {"Accept-Language": "fr,de;q=0.5"}
+    assert View(app.test_client().get(link.url, headers=french)).heading == "Magento verbinden"
+    share = desk.get(f"/dashboard/integrations/{integration}/share").html
+    assert ('value="de"' in share, 'value="fr"' in share) == (True, False)
+    preview = desk.get(f"/dashboard/integrations/{integration}/preview?language=de").html
+    assert "Magento verbinden" in preview
