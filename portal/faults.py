@@ -6,14 +6,16 @@ import secrets
 
 import structlog
 
+from portal.languages import sentence, words
+
 log = structlog.get_logger(__name__)
 
-OVERLOADED = (
+OVERLOADED = sentence(
     "The portal is very busy, or its storage doesn’t answer just now. Nothing that you had connected is lost, and "
     "your link still works: wait a moment, then open it again or press the button again."
 )
-TOO_LARGE = "What was sent is larger than this page can take. Check what was pasted, then try again."
-BROKEN = (
+TOO_LARGE = sentence("What was sent is larger than this page can take. Check what was pasted, then try again.")
+BROKEN = words(
     "This is our mistake, not yours. What you had connected is kept, and your link still works: try again in a few "
     "minutes. If it happens again, tell the people who sent you the link this number: {reference}"
 )
@@ -23,12 +25,18 @@ JSON = {
 }
 HTTP = {
     404: (
-        "There is nothing here",
-        "Check the address. If you were sent a link, open it as a whole, as it was sent.",
+        sentence("There is nothing here"),
+        sentence("Check the address. If you were sent a link, open it as a whole, as it was sent."),
     ),
-    400: ("That request couldn’t be read", "Go back, reload the page, and try again."),
-    405: ("That can’t be done here", "Open the link that you were sent, and use the buttons on its page."),
-    414: ("This address is too long", "Open the link as a whole, exactly as it was sent to you."),
+    400: (sentence("That request couldn’t be read"), sentence("Go back, reload the page, and try again.")),
+    405: (
+        sentence("That can’t be done here"),
+        sentence("Open the link that you were sent, and use the buttons on its page."),
+    ),
+    414: (
+        sentence("This address is too long"),
+        sentence("Open the link as a whole, exactly as it was sent to you."),
+    ),
 }
 
 

@@ -11,7 +11,8 @@ class Refusal(Exception):
 
     def message(self) -> str:
         """One or two sentences in plain words."""
-        return str(self.args[0]) if self.args else self.title
+        said: str = self.args[0] if self.args else self.title
+        return said
 
     def __str__(self) -> str:
-        return self.message()
+        return str(self.message())

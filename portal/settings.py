@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from portal.colour import require_colour
+from portal.languages import ENGLISH, LANGUAGES
 
 
 def _require_rate(text: str) -> str:
@@ -35,6 +36,12 @@ def _require_visible(text: str) -> str:
     if not text or not text.isprintable() or any("\ue000" <= letter <= "\uf8ff" for letter in text):
         raise ValueError("must be visible characters")
     return text
+
+
+def _require_language(tag: str) -> str:
+    if tag not in LANGUAGES:
+        raise ValueError(f"“{tag[:35]}” is none of the languages that there are: {', '.join(LANGUAGES)}")
+    return tag
 
 
 class MissingSetting(Exception):
@@ -82,6 +89,12 @@ class Settings(BaseSettings):
     )
     support_url: str = Field("", max_length=500, description="Where end users find help: https:// or mailto:.")
 
+    language: str = Field(
+        ENGLISH.tag, description="Language of the install page, where neither the link nor the browser says another."
+    )
+    languages: Annotated[tuple[str, ...], NoDecode] = Field(
+        tuple(LANGUAGES), description="Languages that the install page is offered in besides, separated by spaces."
+    )
     run_log_days: int = Field(60, ge=1, le=3650, description="Days that the logs of runs are kept.")
     event_days: int = Field(
         90, ge=7, le=3650, description="Days that events are kept, with their deliveries, once nothing of them waits."
@@ -145,6 +158,17 @@ class Settings(BaseSettings):
             if "'none'" in origins and len(origins) > 1:
                 raise ValueError("'none' stands alone: nobody may embed, and somebody may, can't both be")
         return origins or ("'none'",)
+
+    @field_validator("language", mode="after")
+    @classmethod
+    def _known_language(cls, value: str) -> str:
+        return _require_language(value)
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _split_languages(cls, value: object) -> object:
+        tags = value.replace(",", " ").split() if isinstance(value, str) else value
+        return tuple(map(_require_language, tags)) if isinstance(tags, list | tuple) else tags
 
     @field_validator("oidc_domains", mode="before")
     @classmethod

@@ -8,7 +8,8 @@
     const input = document.getElementById(button.dataset.reveal);
     const shown = input.type === "password";
     input.type = shown ? "text" : "password";
-    button.querySelector("[data-word]").textContent = shown ? "Hide" : "Show";
+    const word = button.querySelector("[data-word]");
+    [word.textContent, word.dataset.other] = [word.dataset.other, word.textContent];
     button.setAttribute("aria-pressed", String(shown));
   };
 

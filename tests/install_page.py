@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -130,7 +131,7 @@ def assert_page_holds_its_promises(view: View) -> None:
     """What holds for every whole page, whatever it shows."""
     tags = view.dom.tags
     assert sum(tag == "h1" for tag, _ in tags) == 1
-    assert view.dom.title.removeprefix("Error: ").startswith(view.heading)
+    assert re.sub(r"^(Error|Fehler|Erreur\s?): ", "", view.dom.title).startswith(view.heading)
     assert sum(tag == "style" for tag, _ in tags) <= 1
     ids = [facts["id"] for _, facts in tags if "id" in facts]
     assert len(set(ids)) == len(ids)

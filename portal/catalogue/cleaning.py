@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import idna
 
 from portal.catalogue.declarations import Field
+from portal.languages import Declared, Sentence, sentence, words
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,11 @@ class Cleaned:
 
 
 class FieldProblem(ValueError):
-    """What was typed can't be used; the text is the sentence to show at the field."""
+    """What was typed can't be used; `message` is the sentence to show at the field."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "‘": "’", "«": "»", "»": "«"}
@@ -46,34 +51,34 @@ def clean(field: Field, typed: str) -> Cleaned:
     text = _visible(typed, lines=field.type == "pem")
     if not text:
         if field.required:
-            raise FieldProblem(_EMPTY[field.type].format(title=_lower(field.title)))
+            raise FieldProblem(sentence(_EMPTY[field.type], title=Declared(field.title)))
         return Cleaned("")
     if len(text) > field.max_length:
         raise FieldProblem(
-            f"This is longer than the {field.max_length} characters that it can have. Check what was pasted."
+            sentence(
+                "This is longer than the {longest} characters that it can have. Check what was pasted.",
+                longest=field.max_length,
+            )
         )
     cleaned = _CLEANERS[field.type](field, text)
     if field.pattern and not re.fullmatch(field.pattern, cleaned.value):
-        raise FieldProblem(field.pattern_message or "This doesn’t look right. Check it for typing mistakes.")
+        usual = sentence("This doesn’t look right. Check it for typing mistakes.")
+        raise FieldProblem(field.pattern_message or usual)
     return cleaned
 
 
 _EMPTY = {
-    "select": "Choose one of the options.",
-    "url": "Type the address.",
-    "host": "Type the address.",
-    "label": "Type the name, or paste the whole address.",
-    "secret": "Paste the {title}.",
-    "pem": "Paste the {title}, from the first line to the last.",
-    "text": "Type the {title}.",
-    "email": "Type the e-mail address.",
-    "uuid": "Paste the {title}.",
-    "number": "Type the {title}.",
+    "select": words("Choose one of the options."),
+    "url": words("Type the address."),
+    "host": words("Type the address."),
+    "label": words("Type the name, or paste the whole address."),
+    "secret": words("Paste the {title}."),
+    "pem": words("Paste the {title}, from the first line to the last."),
+    "text": words("Type the {title}."),
+    "email": words("Type the e-mail address."),
+    "uuid": words("Paste the {title}."),
+    "number": words("Type the {title}."),
 }
-
-
-def _lower(title: str) -> str:
-    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _visible(typed: str, *, lines: bool) -> str:
@@ -102,27 +107,31 @@ def _clean_text(field: Field, text: str) -> Cleaned:
 
 
 def _clean_secret(field: Field, text: str) -> Cleaned:
-    removed: list[str] = []
+    removed: list[Sentence] = []
     value = text
     while True:
         before = value
         if (bare := _unquoted(value)) != value and bare:
             value = bare
-            removed.append("the quotation marks")
+            removed.append(sentence("the quotation marks"))
         if match := _PREFIX.match(value):
-            removed.append(f"the word {match[1].capitalize()}" if match[1] else "the word Authorization")
+            removed.append(sentence("the word {word}", word=(match[1] or "Authorization").capitalize()))
             value = value[match.end() :]
         elif match := _HEADER_LINE.match(value):
-            removed.append("the header’s name")
+            removed.append(sentence("the header’s name"))
             value = value[match.end() :]
         if value == before:
             break
     if not value.isascii():
         raise FieldProblem(
-            "There is a character in this that keys don’t have. Copy it again straight from where it is shown."
+            sentence(
+                "There is a character in this that keys don’t have. Copy it again straight from where it is shown."
+            )
         )
-    note = f"We left out {' and '.join(dict.fromkeys(removed))}." if removed else None
-    return Cleaned(value, note)
+    what = None
+    for one in dict.fromkeys(removed):
+        what = sentence("{most} and {last}", most=what, last=one) if what else one
+    return Cleaned(value, sentence("We left out {what}.", what=what) if what else None)
 
 
 @dataclass(frozen=True)
@@ -139,16 +148,21 @@ class _Address:
         return host if self.port in (None, default) else f"{host}:{self.port}"
 
 
-_NOT_AN_ADDRESS = "This doesn’t look like an address. It should look like {example}."
+def _no_address(field: Field) -> FieldProblem:
+    return FieldProblem(
+        sentence(
+            "This doesn’t look like an address. It should look like {example}.",
+            example=field.placeholder or "https://shop.example",
+        )
+    )
 
 
 def _read_address(field: Field, text: str) -> _Address:
-    example = field.placeholder or "https://shop.example"
-    problem = FieldProblem(_NOT_AN_ADDRESS.format(example=example))
+    problem = _no_address(field)
     text = _unquoted(text).strip("<>,; ").replace("\\", "/")
     scheme, separator, rest = text.partition("://")
     if separator and scheme.lower() not in ("http", "https"):
-        raise FieldProblem(f"An address begins with https://, not with {scheme[:20]}://.")
+        raise FieldProblem(sentence("An address begins with https://, not with {scheme}://.", scheme=scheme[:20]))
     bare = not separator
     try:
         parts = urlsplit(f"{'https' if bare else scheme.lower()}://{(text if bare else rest).lstrip('/')}")
@@ -186,7 +200,7 @@ def _shown(host: str) -> str:
 
 
 def _note(typed: str, value: str, shown: str) -> str | None:
-    return None if typed in (value, shown) else f"We read this as {shown}."
+    return None if typed in (value, shown) else sentence("We read this as {shown}.", shown=shown)
 
 
 def _clean_url(field: Field, text: str) -> Cleaned:
@@ -198,7 +212,7 @@ def _clean_url(field: Field, text: str) -> Cleaned:
             if any(fnmatchcase(segment.lower(), pattern) for pattern in field.cut):
                 break
             if segment in ("..", "."):
-                raise FieldProblem(_NOT_AN_ADDRESS.format(example=field.placeholder or "https://shop.example"))
+                raise _no_address(field)
             if segment:
                 kept.append(quote(segment, safe="%:@!$&'()*+,;=~-._"))
         path = "/".join(["", *kept])
@@ -218,17 +232,21 @@ def _clean_label(field: Field, text: str) -> Cleaned:
     if "." in name or "/" in name or ":" in name:
         host = _read_address(field, name).host
         if field.suffix and not host.endswith(field.suffix):
-            raise FieldProblem(f"This address doesn’t end in {field.suffix}. Type only the part before {field.suffix}.")
+            raise FieldProblem(
+                sentence(
+                    "This address doesn’t end in {suffix}. Type only the part before {suffix}.", suffix=field.suffix
+                )
+            )
         name = host.removesuffix(field.suffix).split(".")[-1] if field.suffix else host.split(".")[0]
     if not _LABEL.fullmatch(name):
-        raise FieldProblem("This name can have letters, digits and hyphens only.")
+        raise FieldProblem(sentence("This name can have letters, digits and hyphens only."))
     return Cleaned(name, _note(text, name, f"{name}{field.suffix}"))
 
 
 def _clean_email(field: Field, text: str) -> Cleaned:
     value = re.sub(r"^mailto:", "", _unquoted(text).strip("<>,; "), flags=re.I)
     if not _EMAIL.fullmatch(value):
-        raise FieldProblem("This doesn’t look like an e-mail address. It should look like name@shop.example.")
+        raise FieldProblem(sentence("This doesn’t look like an e-mail address. It should look like name@shop.example."))
     return Cleaned(value, _note(text, value, value))
 
 
@@ -236,27 +254,31 @@ def _clean_uuid(field: Field, text: str) -> Cleaned:
     try:
         value = str(uuid.UUID(_unquoted(text).strip("{}<> ")))
     except ValueError:
-        raise FieldProblem("This should be 32 letters and digits in five groups, parted by hyphens.") from None
+        raise FieldProblem(
+            sentence("This should be 32 letters and digits in five groups, parted by hyphens.")
+        ) from None
     return Cleaned(value, _note(text.lower(), value, value))
 
 
 def _clean_number(field: Field, text: str) -> Cleaned:
     value = _unquoted(text).replace(" ", "")
     if not _NUMBER.fullmatch(value) or not value.isascii():
-        raise FieldProblem("Type a number, with digits only.")
+        raise FieldProblem(sentence("Type a number, with digits only."))
     return Cleaned(value, _note(text, value, value))
 
 
 def _clean_select(field: Field, text: str) -> Cleaned:
     if text not in field.options:
-        raise FieldProblem("Choose one of the options.")
+        raise FieldProblem(sentence("Choose one of the options."))
     return Cleaned(text)
 
 
 def _clean_pem(field: Field, text: str) -> Cleaned:
     value = "\n".join(line.strip() for line in text.split("\n") if line.strip())
     if not _PEM.fullmatch(value):
-        raise FieldProblem("Paste it as a whole, from the line -----BEGIN …----- to the line -----END …-----.")
+        raise FieldProblem(
+            sentence("Paste it as a whole, from the line -----BEGIN …----- to the line -----END …-----.")
+        )
     return Cleaned(value)
 
 

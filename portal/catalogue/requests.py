@@ -11,12 +11,17 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from portal.catalogue.declarations import PLACE, App
 from portal.http import Request
+from portal.languages import Sentence, sentence
 
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*(:\d{1,5})?")
 
 
 class HostNotAllowed(ValueError):
-    """The values would lead to a host that the app's rule doesn't allow."""
+    """The values would lead to a host that the app's rule doesn't allow; `reason` says why, in half a sentence."""
+
+    def __init__(self, reason: Sentence) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def build_request(
@@ -64,13 +69,13 @@ def _fill(template: str, values: Mapping[str, str], escape: Any) -> str:
 def _in_path(value: str) -> str:
     # A lone dot segment would climb; quoted dots are read as dots by servers, so they are refused.
     if value.strip(".") == "":
-        raise HostNotAllowed("a value can't be a dot segment of a path")
+        raise HostNotAllowed(sentence("a value can't be a dot segment of a path"))
     return quote(value, safe="")
 
 
 def _in_host(value: str) -> str:
     if not _HOST.fullmatch(value):
-        raise HostNotAllowed("a value can't be a part of a host name")
+        raise HostNotAllowed(sentence("a value can't be a part of a host name"))
     return value
 
 
@@ -89,15 +94,15 @@ def _require_allowed(app: App, values: Mapping[str, str], url: str) -> None:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise HostNotAllowed("the address can't be read") from None
+        raise HostNotAllowed(sentence("the address can't be read")) from None
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s\\]", url):
-        raise HostNotAllowed("the address can't be used")
+        raise HostNotAllowed(sentence("the address can't be used"))
     first = PLACE.match(app.base_url)
     if first and (parts.scheme, parts.netloc) != urlsplit(values[first[1]])[:2]:
-        raise HostNotAllowed("the address has another host than the one that was typed")
+        raise HostNotAllowed(sentence("the address has another host than the one that was typed"))
     if app.hosts == "any":
         return
     if parts.scheme != "https" or port not in (None, 443):
-        raise HostNotAllowed(f"{app.title} is only at https:// and its usual port")
+        raise HostNotAllowed(sentence("{title} is only at https:// and its usual port", title=app.title))
     if not any(host == rule or (rule.startswith(".") and host.endswith(rule)) for rule in app.hosts):
-        raise HostNotAllowed(f"{host} is not a host of {app.title}")
+        raise HostNotAllowed(sentence("{host} is not a host of {title}", host=host, title=app.title))

@@ -52,7 +52,7 @@ def test_connection(outbound: Outbound, app: App, values: Mapping[str, str]) -> 
         account = read_account(app, answer, request.url, values)
     except NoAnswer as silence:
         reason: Reason | Problem = silence.problem
-        message = sentence_for(app, reason, silence.host)
+        message: str = sentence_for(app, reason, silence.host)
     except Rejected as rejection:
         reason, message = rejection.reason, rejection.message
     else:

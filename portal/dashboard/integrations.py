@@ -25,7 +25,10 @@ from portal.integrations.declaration import (
 from portal.integrations.models import Integration
 from portal.integrations.planning import Plan, plan_declaration, stored_declaration
 from portal.integrations.rules import IntegrationChanged, apply_declaration, find_integration
+from portal.languages import LANGUAGES, Language
 from portal.operators.models import Role
+from portal.preferences.current import current_settings
+from portal.preferences.languages import offered_languages
 from portal.workflows.picture import draw
 from portal.workflows.rules import versions_of
 
@@ -80,11 +83,17 @@ def preview(integration: str) -> ResponseReturnValue:
     with own() as session:
         found = find_integration(session, integration)
         declaration = IntegrationDeclaration.model_validate(stored_declaration(session, found))
-    return render_template("dashboard/preview.html", one=found, shown=_shown(declaration))
+    languages = offered_languages(current_settings())
+    asked = request.args.get("language", current_settings().language)
+    spoken = next((one for one in languages if one.tag == asked), languages[0])
+    return render_template(
+        "dashboard/preview.html", one=found, shown=_shown(declaration, spoken), spoken=spoken, languages=languages
+    )
 
 
-def _shown(declaration: IntegrationDeclaration) -> str:
-    text: str = current_app.extensions["install_preview"](declaration)
+def _shown(declaration: IntegrationDeclaration, spoken: Language | None = None) -> str:
+    spoken = spoken or LANGUAGES[current_settings().language]
+    text: str = current_app.extensions["install_preview"](declaration, spoken)
     return text
 
 

@@ -16,6 +16,7 @@ from portal.colour import NEEDED, shades
 from portal.dashboard.access import audit, dashboard, me, needs, own
 from portal.db import transaction
 from portal.integrations.models import Integration
+from portal.languages import LANGUAGES
 from portal.operators.models import Role
 from portal.preferences.current import current, current_settings
 from portal.preferences.errors import BadLogo, BadPreferences
@@ -34,7 +35,7 @@ from portal.settings import Settings
 TEMPLATE = "dashboard/settings.html"
 # User and password, and the values of a query.
 _IN_ADDRESS = re.compile(r"(://)([^/\s]+)(?=@)|([?&][^=\s&]+=)[^&\s]+")
-PREVIEWED = ("vendor_name", "accent", "support_url")  # what the preview is asked with
+PREVIEWED = ("vendor_name", "accent", "support_url", "language")  # what the preview is asked with
 
 
 @dashboard.get("/settings")
@@ -48,8 +49,9 @@ def settings() -> ResponseReturnValue:
 def change_settings() -> ResponseReturnValue:
     """Save what was typed; *Preview* only shows what it would be."""
     current().refresh()  # what somebody else saved a moment ago is no change of this form's
+    typed = _typed()
     try:
-        given = read_typed(request.form)
+        given = read_typed(typed)
         if request.form.get("action") == "preview":
             tried = apply(current_settings(), given)
             return _preview(tried) if htmx.htmx else _page(tried, is_previewed=True)
@@ -60,8 +62,16 @@ def change_settings() -> ResponseReturnValue:
     except BadPreferences as refusal:
         if htmx.htmx:
             return _preview(current_settings(), refusal), refusal.status
-        return _page(current_settings(), typed=request.form, refusal=refusal), refusal.status
+        return _page(current_settings(), typed=typed, refusal=refusal), refusal.status
     return _done()
+
+
+def _typed() -> dict[str, str]:
+    """What the form says; the languages that are ticked in one line."""
+    typed = request.form.to_dict()
+    if "languages" in typed:
+        typed["languages"] = " ".join(tag for tag in LANGUAGES if f"language-{tag}" in typed)
+    return typed
 
 
 def _done() -> ResponseReturnValue:
@@ -127,6 +137,7 @@ def _page(
         is_saved="saved" in request.args,
         rows=_environment(defaults),
         largest_logo=LARGEST // 1000,
+        existing=LANGUAGES.values(),
         **_seen(shown),
     )
 

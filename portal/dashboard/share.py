@@ -24,6 +24,7 @@ from portal.links.prefilled import read_prefilled
 from portal.links.rules import create_link, link_url, parse_life
 from portal.operators.models import Role
 from portal.preferences.current import current_settings
+from portal.preferences.languages import offered_languages
 from portal.refusals import Refusal
 from portal.users.models import User
 from portal.users.rules import create_user, find_user, search_users
@@ -61,6 +62,7 @@ def _dialog(one: Integration, typed: MultiDict[str, str], problem: Refusal | Non
         problem=problem,
         lives=LIVES,
         fields=fields,
+        languages=offered_languages(current_settings()),
         chosen=typed.getlist("workflow") or [workflow.id for workflow in one.workflows],
     )
     return (body, 422) if problem else body

@@ -25,6 +25,7 @@ from portal.credentials.rules import (
 from portal.http import Outbound, Problem
 from portal.install.sections import Section, is_fresh
 from portal.keys.ring import KeyRing, SealBroken
+from portal.languages import sentence
 from portal.links.models import Link
 from portal.links.rules import note_failure
 
@@ -77,7 +78,7 @@ def _retrial(section: Section, credential: Credential, means: Means) -> list[Tri
     try:
         return [Trial(section, open_values(means.keys, credential), existing=credential)]
     except SealBroken:
-        section.fail("These credentials can’t be used any more. Please type them again.", None)
+        section.fail(sentence("These credentials can’t be used any more. Please type them again."), None)
         return []
 
 
@@ -91,7 +92,9 @@ def run(trials: Sequence[Trial], means: Means) -> None:
         except ConnectionFailed as failure:
             trial.failure = failure
         except HostNotAllowed as refusal:
-            message = f"{app.title} can’t be reached at this address: {refusal}."
+            message = sentence(
+                "{title} can’t be reached at this address: {reason}.", title=app.title, reason=refusal.reason
+            )
             address = next((f.name for f in app.fields if f.is_address), None)
             trial.failure = ConnectionFailed(app, Problem.private_address, message, address)
 

@@ -1,5 +1,5 @@
-"""The first view of a link, rendered once for each version of an integration (and of the settings), then only
-filled in.
+"""The first view of a link, rendered once for each version of an integration (and of the settings) in each language,
+then only filled in.
 
 The page's own template is rendered with marks in the place of what differs from link to link (names, token, nonce);
 a request joins the pieces around its own values. What is shown is therefore the same as what `pages.page` renders,
@@ -21,10 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from portal.clock import now
 from portal.db import Database
 from portal.install.sections import lay_out
-from portal.install.view import TEMPLATE, describe, moment, user_name
+from portal.install.view import TEMPLATE, describe, user_name
 from portal.installations.opening import UntouchedLink, find_untouched
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
+from portal.languages import Language, choose, language
 from portal.links.models import Link
 from portal.preferences.current import Current
 from portal.users.models import User
@@ -58,7 +59,7 @@ class FirstViews:
             return self._app(environ, start_response)
         facts = dict(parse_qsl(environ["QUERY_STRING"]))
         try:
-            html = self._page(facts, environ[NONCE])
+            html = self._page(facts, environ[NONCE], environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         except SQLAlchemyError:
             html = None  # the way through Flask says what is wrong
         if html is None or "HTTP_HX_REQUEST" in environ:
@@ -70,39 +71,46 @@ class FirstViews:
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
-    def _page(self, facts: Mapping[str, str], nonce: str) -> str | None:
+    def _page(self, facts: Mapping[str, str], nonce: str, accepted: str) -> str | None:
         token = facts.get("token", "")
         with self._database.engine.connect() as connection:
             link = find_untouched(connection, self._keys.link_keys, token, facts.get("integrationId", ""), now())
-        pieces = self._views.get(_key(link, self._current)) if link is not None else None
-        if link is None or pieces is None:
+        if link is None:
             return None
-        return _fill(pieces, _values(link, token, facts.get("alwaysShowCredentials", ""), nonce))
+        settings = self._current.settings()
+        spoken = choose(link.locale, accepted, settings.languages, settings.language)
+        pieces = self._views.get(_key(link, self._current, spoken))
+        if pieces is None:
+            return None
+        return _fill(pieces, _values(link, spoken, token, facts.get("alwaysShowCredentials", ""), nonce))
 
 
 def make_ready(link: UntouchedLink, integration: Integration) -> None:
-    """Render the page of this version of the integration with marks, for the requests to come."""
+    """Render the page of this version of the integration with marks, in the language of the request.
+
+    It is for the requests to come.
+    """
     views: dict[object, Pieces] = current_app.extensions["first_views"]
     if len(views) >= _MOST:
         views.clear()
     # Before the page is rendered: if a setting changes meanwhile, the page is kept for an edition that is over.
-    key = _key(link, current_app.extensions["settings"])
+    key = _key(link, current_app.extensions["settings"], language())
     views[key] = _prepare(link, integration)
 
 
-def _key(link: UntouchedLink, current: Current) -> object:
+def _key(link: UntouchedLink, current: Current, spoken: Language) -> object:
     current.settings()
-    return link.integration_id, link.integration_version, link.workflow_ids, current.edition
+    return link.integration_id, link.integration_version, link.workflow_ids, current.edition, spoken.tag
 
 
-def _values(link: UntouchedLink, token: str, always: str, nonce: str) -> dict[str, str]:
+def _values(link: UntouchedLink, spoken: Language, token: str, always: str, nonce: str) -> dict[str, str]:
     return {
         "token": str(escape(token)),
         "always": str(escape(always)),
         "press": nonce[:8] + nonce[-8:],
         "user": str(escape(user_name(link.full_name, link.username))),
         "until": link.expires_at.isoformat(),
-        "day": moment(link.expires_at),
+        "day": spoken.moment(link.expires_at),
         "nonce": nonce,
     }
 
@@ -120,7 +128,9 @@ def _prepare(link: UntouchedLink, integration: Integration) -> Pieces:
     hidden = {"token": _MARK.format("token"), "alwaysShowCredentials": _MARK.format("always")}
     view = describe(stand_in, sections, press=_MARK.format("press"), facts=hidden)
     html = render_template(TEMPLATE, page=view, nonce=_MARK.format("nonce"))
-    html = html.replace(_MOMENT.isoformat(), _MARK.format("until")).replace(moment(_MOMENT), _MARK.format("day"))
+    html = html.replace(_MOMENT.isoformat(), _MARK.format("until")).replace(
+        language().moment(_MOMENT), _MARK.format("day")
+    )
     return _MARKS.split(html)
 
 

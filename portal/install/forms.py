@@ -12,6 +12,7 @@ from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined]  #
 from wtforms.validators import ValidationError
 
 from portal.catalogue import App, Field, FieldProblem, clean
+from portal.languages import sentence
 
 _KINDS: dict[str, type[FormField]] = {"secret": PasswordField, "pem": TextAreaField, "select": SelectField}
 _TYPES = {"email": "email", "secret": "password"}
@@ -20,7 +21,7 @@ _INPUT_MODES = {"url": "url", "host": "url", "email": "email", "number": "decima
 
 def choices(options: Mapping[str, str]) -> list[SelectChoice]:
     """What a list offers: nothing yet, then the options (value to text)."""
-    return [SelectChoice("", "Choose…"), *(SelectChoice(value, text) for value, text in options.items())]
+    return [SelectChoice("", sentence("Choose…")), *(SelectChoice(value, text) for value, text in options.items())]
 
 
 class CredentialForm(Form):
@@ -57,7 +58,7 @@ class _Declared:
         try:
             cleaned = clean(self.declaration, field.data or "")
         except FieldProblem as problem:
-            raise ValidationError(str(problem)) from None
+            raise ValidationError(problem.message) from None
         field.data = cleaned.value
         if cleaned.note:
             form.notes[field.short_name] = cleaned.note

@@ -37,8 +37,9 @@ from portal.links.rules import (
     require_patience,
     require_usable,
 )
+from portal.preferences.current import current_settings
 from portal.refusals import Refusal
-from portal.web import PATH
+from portal.web import PATH, speak_for
 from portal.web.turns import while_waiting
 
 install = Blueprint("install", __name__)
@@ -51,6 +52,7 @@ def link_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Res
     def guarded() -> ResponseReturnValue:
         facts = request.form if request.method == "POST" else request.args
         link = _load(facts.get("token", ""), facts.get("integrationId", ""))
+        speak_for(current_settings(), link.locale)
         posted = facts.get("press", "")[:64] if request.method == "POST" else ""
         g.press = posted or secrets.token_hex(8)
         is_asking = request.method == "POST" and facts.get("action") == "request"  # for a new link: it may be over
@@ -82,6 +84,7 @@ def open_link() -> ResponseReturnValue:
     with reading() as connection:
         untouched = find_untouched(connection, keys, token, integration_id, now())
     if untouched is not None:
+        speak_for(current_settings(), untouched.locale)
         with transaction() as session:
             make_ready(untouched, find_integration(session, integration_id))
     return page()

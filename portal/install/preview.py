@@ -7,6 +7,7 @@ form (`sandbox`), so that nothing on it can be pressed to any effect.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from flask import current_app, render_template
 
@@ -16,6 +17,7 @@ from portal.install.settings import WorkflowSettings, settings_form
 from portal.install.view import TEMPLATE, Listed, describe
 from portal.integrations.declaration import IntegrationDeclaration
 from portal.integrations.models import Integration
+from portal.languages import ENGLISH, LANGUAGES, Language, language, speak
 from portal.links.models import Link
 from portal.links.rules import DEFAULT_LIFE
 from portal.settings import Settings
@@ -24,7 +26,7 @@ from portal.users.models import User
 SOMEBODY = "customer@example.com"
 
 
-def render_preview(declaration: IntegrationDeclaration) -> str:
+def render_preview(declaration: IntegrationDeclaration, spoken: Language = ENGLISH) -> str:
     """The page that a new link of this integration would open, whether it is applied or only planned."""
     stand_in = Link(
         id="",
@@ -46,7 +48,7 @@ def render_preview(declaration: IntegrationDeclaration) -> str:
             if one.fields
         ],
     )
-    return render_template(TEMPLATE, page=view, is_preview=True)
+    return _rendered(spoken, page=view, is_preview=True)
 
 
 def render_with_settings(integration: Integration | None, settings: Settings) -> str:
@@ -62,4 +64,14 @@ def render_with_settings(integration: Integration | None, settings: Settings) ->
     )
     sections = lay_out(link, catalogue, [], always_show=True)
     view = describe(link, sections, press="", facts={"token": ""}, settings=[])
-    return render_template(TEMPLATE, page=view, settings=settings, is_preview=True)
+    return _rendered(LANGUAGES[settings.language], page=view, settings=settings, is_preview=True)
+
+
+def _rendered(spoken: Language, **facts: Any) -> str:
+    """The page in a language, inside of a page in another."""
+    own = language()
+    speak(spoken)
+    try:
+        return render_template(TEMPLATE, **facts)
+    finally:
+        speak(own)

@@ -43,7 +43,7 @@ class Section:
     def errors(self) -> list[tuple[str, str]]:
         """Every problem as (id of the element it belongs to, sentence), in the order of the page."""
         found = [(f"app-{self.app.name}", self.error)] if self.error else []
-        return found + [(f.id, str(f.errors[0])) for f in self.form if f.errors]
+        return found + [(f.id, f.errors[0]) for f in self.form if f.errors]
 
     @property
     def has_test(self) -> bool:

@@ -32,7 +32,7 @@ class _Declared:
         try:
             clean_value(self.declaration, field.data)
         except BadValue as problem:
-            raise ValidationError(str(problem)) from None
+            raise ValidationError(problem.message) from None
 
 
 @dataclass
@@ -48,7 +48,7 @@ class WorkflowSettings:
     @property
     def errors(self) -> list[tuple[str, str]]:
         """Every problem as (id of the element it belongs to, sentence)."""
-        return [(f.id, str(f.errors[0])) for f in self.form if f.errors]
+        return [(f.id, f.errors[0]) for f in self.form if f.errors]
 
     @property
     def values(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from portal.install.sections import Section
 from portal.install.settings import WorkflowSettings, lay_out_settings
 from portal.installations.models import Installation
 from portal.installations.rules import current_installation
+from portal.languages import ENGLISH, Sentence, language, listed, plural, sentence, speak
 from portal.links.errors import LinkEnded
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import NO_INTEGRATION, link_url
@@ -73,15 +74,14 @@ class PageView:
     @property
     def app_titles(self) -> str:
         """The apps in one phrase: `Magento`, `Magento and Slack`."""
-        titles = [app.title for app in self.apps]
-        return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+        return listed([app.title for app in self.apps])
 
     @property
     def title(self) -> str:
         """The page's heading, and the start of its title."""
         if self.done:
-            return f"{self.app_titles} {'is' if len(self.apps) == 1 else 'are'} connected"
-        return self.link.how.title or f"Connect {self.app_titles}"
+            return plural("{apps} is connected", "{apps} are connected", len(self.apps), apps=self.app_titles)
+        return self.link.how.title or sentence("Connect {apps}", apps=self.app_titles)
 
     @property
     def is_modal(self) -> bool:
@@ -140,23 +140,21 @@ class PageView:
     def mail_url(self) -> str:
         """A prepared mail that hands the page on."""
         vendor = current_settings().vendor_name
-        subject = f"Please connect {self.app_titles} for {vendor}"
-        body = (
-            f"Hello,\n\n{vendor} asks us to connect {self.app_titles}. You have the access that is needed, I don’t. "
-            f"Please open this page and follow it:\n\n{self.own_url}\n\n"
-            f"The link works until {moment(self.link.expires_at)}, and once.\n"
+        subject = sentence("Please connect {apps} for {vendor}", apps=self.app_titles, vendor=vendor)
+        body = sentence(
+            "Hello,\n\n{vendor} asks us to connect {apps}. You have the access that is needed, I don’t. "
+            "Please open this page and follow it:\n\n{url}\n\nThe link works until {until}, and once.\n",
+            vendor=vendor,
+            apps=self.app_titles,
+            url=self.own_url,
+            until=language().moment(self.link.expires_at),
         )
-        return f"mailto:?subject={quote(subject)}&body={quote(body)}"
+        return f"mailto:?subject={quote(subject.said())}&body={quote(body.said())}"
 
 
 def user_name(full_name: str | None, username: str) -> str:
     """How the page calls a user."""
     return f"{full_name} ({username})" if full_name else username
-
-
-def moment(at: datetime) -> str:
-    """A moment in words, in UTC."""
-    return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
 
 
 def describe(
@@ -299,6 +297,8 @@ def show_asked() -> ResponseReturnValue:
 def show_refusal(refusal: Refusal) -> ResponseReturnValue:
     """The page that says what happened and what to do; the same status with and without htmx."""
     name = "install/refused.html"
+    if not isinstance(refusal.message(), Sentence):  # meant for developers: then the whole page is English
+        speak(ENGLISH)
     message = {"showModal": True} if g.get("is_hidden") else None
     facts: dict[str, Any] = {
         "refusal": refusal,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portal.languages import sentence
 from portal.refusals import Refusal
 
 
@@ -9,10 +10,10 @@ class CredentialsMissing(Refusal):
     """An app of the integration has no tested credential yet."""
 
     status = 422
-    title = "Something is still missing"
+    title = sentence("Something is still missing")
 
     def __init__(self, apps: list[str]) -> None:
-        super().__init__(f"Please connect {', '.join(apps)} first.")
+        super().__init__(sentence("Please connect {apps} first.", apps=", ".join(apps)))
         self.apps = apps
 
 

@@ -27,6 +27,7 @@ class UntouchedLink:
     username: str
     full_name: str | None
     expires_at: datetime
+    locale: str | None = None
 
 
 @cache
@@ -42,6 +43,7 @@ def _statement() -> sa.Select[*tuple[Any, ...]]:
             User.username,
             User.full_name,
             Link.expires_at,
+            Link.locale,
         )
         .join(User, Link.user_id == User.id)
         .join(Integration, Link.integration_id == Integration.id)
@@ -70,4 +72,4 @@ def find_untouched(
     row = connection.execute(_statement(), {"hash": hash_token(token), "now": now}).one_or_none()
     if row is None or row[0] != integration_id:
         return None
-    return UntouchedLink(row[0], row[1], tuple(row[2] or ()), row[3], row[4], row[5])
+    return UntouchedLink(row[0], row[1], tuple(row[2] or ()), row[3], row[4], row[5], row[6])

@@ -5,23 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from datetime import datetime
 
+from portal.languages import Sentence, plural, sentence
 from portal.links.models import Link
 from portal.refusals import Refusal
-
-
-def day(moment: datetime) -> str:
-    """A moment as people write it, in UTC: `3 May 2026 at 14:05 UTC`."""
-    return f"{moment.day} {moment:%B %Y} at {moment:%H:%M} UTC"
 
 
 class LinkUnknown(Refusal):
     """No such link: altered, cut, made elsewhere or for another integration. The page gives no hint which."""
 
     status = 404
-    title = "This link doesn’t work"
+    title = sentence("This link doesn’t work")
 
     def message(self) -> str:
-        return (
+        return sentence(
             "The address may have been cut off or changed on its way to you. "
             "Open it again from the message that you got, as a whole, or ask the person who sent it for a new one."
         )
@@ -41,47 +37,57 @@ class LinkEnded(Refusal):
         self.user_id, self.integration_id = link.user_id, link.integration_id
 
     @abstractmethod
-    def _sentence(self, link: Link) -> str: ...
+    def _sentence(self, link: Link) -> Sentence: ...
 
 
 class LinkFinished(LinkEnded):
     """The installation that this link was for is done."""
 
-    title = "This link was already used"
+    title = sentence("This link was already used")
 
-    def _sentence(self, link: Link) -> str:
-        done = f" on {day(link.finished_at)}" if link.finished_at else ""
-        what = "installed" if link.integration else "connected"
-        return (
-            f"{link.name} was {what} with it{done}. There is nothing left to do here: you can close this page. "
-            "To connect again, ask the people who sent it for a new link."
+    def _sentence(self, link: Link) -> Sentence:
+        done = _done(link.name, link.integration is not None, link.finished_at)
+        return sentence(
+            "{done} There is nothing left to do here: you can close this page. "
+            "To connect again, ask the people who sent it for a new link.",
+            done=done,
         )
+
+
+def _done(name: str, is_installed: bool, at: datetime | None) -> Sentence:
+    if at is None:
+        return sentence("{name} is connected.", name=name)
+    if is_installed:
+        return sentence("{name} was installed with it on {day}.", name=name, day=at)
+    return sentence("{name} was connected with it on {day}.", name=name, day=at)
 
 
 class LinkRevoked(LinkEnded):
     """The vendor took the link back: maybe because somebody else has it, so the page says nothing more."""
 
     tells_installed = False
-    title = "This link was withdrawn"
+    title = sentence("This link was withdrawn")
 
-    def _sentence(self, link: Link) -> str:
-        return "The people who sent it have withdrawn it. Ask them for a new link if you still want to connect."
+    def _sentence(self, link: Link) -> Sentence:
+        return sentence(
+            "The people who sent it have withdrawn it. Ask them for a new link if you still want to connect."
+        )
 
 
 class LinkExpired(LinkEnded):
     """The link's life is over."""
 
-    title = "This link has expired"
+    title = sentence("This link has expired")
 
-    def _sentence(self, link: Link) -> str:
-        return f"It could be used until {day(link.expires_at)}. Ask the people who sent it for a new one."
+    def _sentence(self, link: Link) -> Sentence:
+        return sentence("It could be used until {day}. Ask the people who sent it for a new one.", day=link.expires_at)
 
 
 class TooManyTries(Refusal):
     """Ten tries failed within ten minutes."""
 
     status = 429
-    title = "Too many tries"
+    title = sentence("Too many tries")
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()
@@ -89,10 +95,12 @@ class TooManyTries(Refusal):
 
     def message(self) -> str:
         minutes = max(1, -(-self.retry_after // 60))
-        wait = "a minute" if minutes == 1 else f"{minutes} minutes"
-        return (
-            f"These details were refused several times. Please wait {wait}, then try again. "
-            "The link stays usable, and nothing that you have connected is lost."
+        return plural(
+            "These details were refused several times. Please wait a minute, then try again. "
+            "The link stays usable, and nothing that you have connected is lost.",
+            "These details were refused several times. Please wait {count} minutes, then try again. "
+            "The link stays usable, and nothing that you have connected is lost.",
+            minutes,
         )
 
 

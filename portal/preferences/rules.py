@@ -22,6 +22,8 @@ CHANGEABLE = (
     "accent",
     "support_url",
     "frame_ancestors",
+    "language",
+    "languages",
     "run_log_days",
     "event_days",
     "link_days",

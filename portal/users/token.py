@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 
 from portal.environments import Environment
+from portal.languages import sentence
 from portal.refusals import Refusal
 
 LIFE = timedelta(hours=1)
@@ -24,20 +25,20 @@ class UserTokenUnknown(Refusal):
     """Not a user token of ours."""
 
     status = 404
-    title = "This window can’t be shown"
+    title = sentence("This window can’t be shown")
 
     def message(self) -> str:
-        return "The page that opened it sent no valid token. Close it, reload the page, and try again."
+        return sentence("The page that opened it sent no valid token. Close it, reload the page, and try again.")
 
 
 class UserTokenExpired(Refusal):
     """The token's hour is over."""
 
     status = 410
-    title = "This window was open for too long"
+    title = sentence("This window was open for too long")
 
     def message(self) -> str:
-        return "It can be used for an hour. Close it, reload the page that opened it, and try again."
+        return sentence("It can be used for an hour. Close it, reload the page that opened it, and try again.")
 
 
 @dataclass(frozen=True)

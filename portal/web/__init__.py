@@ -9,6 +9,7 @@ import brotli
 from flask import Flask, Response, render_template, request
 from flask.typing import ResponseReturnValue
 from htmx_flask import Htmx
+from markupsafe import Markup
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from structlog.contextvars import bind_contextvars
@@ -17,6 +18,8 @@ from werkzeug.local import LocalProxy
 
 from portal import faults
 from portal.colour import accent_css
+from portal.languages import ENGLISH, choose, language, sentence, speak
+from portal.languages.language import DAY, DAY_OF_YEAR
 from portal.settings import Settings
 from portal.web.headers import NONCE, REQUEST_ID
 
@@ -34,8 +37,10 @@ def init_web(app: Flask, settings: Callable[[], Settings]) -> None:
     app.jinja_env.globals["settings"] = LocalProxy(settings)
     app.jinja_env.globals["accent_css"] = accent_css
     app.jinja_env.globals["path"] = PATH
-    app.jinja_env.filters["moment"] = lambda at: f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
-    app.jinja_env.filters["shortday"] = lambda at: f"{at.day} {at:%B}" if _this_year(at) else f"{at.day} {at:%B %Y}"
+    app.jinja_env.globals["_"] = translated
+    app.jinja_env.globals["language"] = language
+    app.jinja_env.filters["moment"] = lambda at: language().moment(at)
+    app.jinja_env.filters["shortday"] = lambda at: language().moment(at, DAY if _this_year(at) else DAY_OF_YEAR)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["install_workflows"] = {}
     app.extensions["first_views"] = {}
@@ -43,6 +48,13 @@ def init_web(app: Flask, settings: Callable[[], Settings]) -> None:
     @app.before_request
     def _name_in_log() -> None:
         bind_contextvars(request_id=request.environ[REQUEST_ID])
+
+    @app.before_request
+    def _speak() -> None:
+        if _is_for_end_users():
+            speak_for(settings(), None)
+        else:
+            speak(ENGLISH)
 
     @app.context_processor
     def _nonce() -> dict[str, str]:
@@ -54,6 +66,24 @@ def init_web(app: Flask, settings: Callable[[], Settings]) -> None:
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _defect)
+
+
+def translated(msgid: str, **facts: object) -> Markup:
+    """A text of a template, which may hold markup, in the page's language; what is put into it is escaped."""
+    return Markup(language().text(msgid)).format(**facts)  # noqa: S704 - our own text, from a template or its translation
+
+
+def speak_for(settings: Settings, locale: str | None) -> None:
+    """Write the answer in the language of the link (its `locale`), else of the browser, else of the settings."""
+    accepted = request.headers.get("Accept-Language", "")
+    speak(choose(locale, accepted, settings.languages, settings.language))
+
+
+def _is_for_end_users() -> bool:
+    # No route: somebody with half a link, unless it is below the dashboard.
+    if request.endpoint is None:
+        return not request.path.startswith("/dashboard")
+    return request.blueprint == "install"
 
 
 def _this_year(at: datetime) -> bool:
@@ -78,11 +108,11 @@ def pack(data: bytes) -> bytes:
 
 def _overloaded(error: Exception) -> ResponseReturnValue:
     faults.note(error)
-    return *_fault_page(503, "Please try again in a moment", faults.OVERLOADED), {"Retry-After": "5"}
+    return *_fault_page(503, sentence("Please try again in a moment"), faults.OVERLOADED), {"Retry-After": "5"}
 
 
 def _too_large(_: RequestEntityTooLarge) -> ResponseReturnValue:
-    return _fault_page(413, "That was too much", faults.TOO_LARGE)
+    return _fault_page(413, sentence("That was too much"), faults.TOO_LARGE)
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
@@ -100,7 +130,7 @@ def _wants_json() -> bool:
 
 def _defect(error: Exception) -> ResponseReturnValue:
     reference = faults.note(error)
-    return _fault_page(500, "Something broke on our side", faults.BROKEN.format(reference=reference))
+    return _fault_page(500, sentence("Something broke on our side"), sentence(faults.BROKEN, reference=reference))
 
 
 def _fault_page(status: int, title: str, text: str) -> tuple[str, int]:

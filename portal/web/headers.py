@@ -81,6 +81,8 @@ class SecureHeaders:
                 if path.startswith(_NEVER_FRAMED):
                     policy += _INERT if path.endswith(_PREVIEW) else _FRAMES
                 headers.append(("Content-Security-Policy", policy))
+                if not path.startswith(_NEVER_FRAMED):
+                    headers.append(("Vary", "Accept-Language"))
             return start_response(status, headers, *rest)
 
         with Turn() as environ[TURN]:

@@ -13,6 +13,7 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
+from portal.languages import sentence
 from portal.refusals import Refusal
 
 
@@ -20,11 +21,15 @@ class TooManyCalls(Refusal):
     """The caller's allowance for this minute (or as it is set) is used up."""
 
     status = 429
-    title = "Too many calls"
+    title = sentence("Too many calls")
 
     def __init__(self, allowance: Allowance) -> None:
         super().__init__(
-            f"More than {allowance.limit} calls came within a short time. Wait {allowance.reset} seconds, then go on."
+            sentence(
+                "More than {limit} calls came within a short time. Wait {seconds} seconds, then go on.",
+                limit=allowance.limit,
+                seconds=allowance.reset,
+            )
         )
         self.retry_after = allowance.reset
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from portal.languages import Sentence, sentence
+
 LONGEST_VALUE = 2000
 
 Name = Annotated[
@@ -29,7 +31,11 @@ class ConfigurableField(BaseModel):
 
 
 class BadValue(ValueError):
-    """A value that its field can't take; the text is the sentence for the person who gave it."""
+    """A value that its field can't take; `message` is the sentence for the person who gave it."""
+
+    def __init__(self, message: Sentence) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 def fields_of(definition: Mapping[str, Any]) -> list[ConfigurableField]:
@@ -42,19 +48,19 @@ def clean_value(field: ConfigurableField, given: Any) -> str | float | bool | No
     if field.type == "checkbox":
         is_on = str(given).strip().lower() in ("true", "on", "yes", "y", "1") if given is not None else False
         if field.required and not is_on:
-            raise BadValue("Tick this to go on.")
+            raise BadValue(sentence("Tick this to go on."))
         return is_on
     text = "" if given is None else str(given).strip()
     if not text:
         if field.required:
-            raise BadValue(f"Fill in {field.title}.")
+            raise BadValue(sentence("Fill in {title}.", title=field.title))
         return None
     if len(text) > LONGEST_VALUE or "\0" in text:
-        raise BadValue(f"This is too long: at most {LONGEST_VALUE} characters.")
+        raise BadValue(sentence("This is too long: at most {longest} characters.", longest=LONGEST_VALUE))
     if field.type == "number":
         return _number(text)
     if field.type == "select" and text not in field.options:
-        raise BadValue("Choose one of the list.")
+        raise BadValue(sentence("Choose one of the list."))
     return text
 
 
@@ -64,7 +70,7 @@ def _number(text: str) -> float:
     except ValueError:
         number = float("nan")
     if not abs(number) < 1e15:  # also refuses nan
-        raise BadValue("Write a number, such as 12 or 0.5.")
+        raise BadValue(sentence("Write a number, such as 12 or 0.5."))
     return int(number) if number == int(number) else number
 
 

@@ -73,7 +73,7 @@ def test_the_page_says_what_was_saved_here_by_whom_and_what_the_default_is(desk,
     assert "Saved here; the environment says Acme Analytics." in text
     assert "by admin@vendor.example" in text
     assert "Use the default Acme Analytics" in text
-    assert text.count("This is the default, from the environment.") == 7
+    assert text.count("This is the default, from the environment.") == 9
 
 
 def test_only_what_was_changed_is_stored_and_the_rest_follows_the_environment(save, app):
@@ -268,3 +268,15 @@ def test_only_the_newest_logos_are_kept(desk, app):
 
 def test_an_unknown_logo_is_not_there(app):
     assert app.test_client().get("/logo/x.png").status_code == 404
+
+
+def test_the_default_language_and_those_that_are_offered_are_settings(desk, save, app, link, integration):
+    save(language="de")
+    assert InstallPage(app, link).open().heading == "Magento verbinden"
+    desk.post(SETTINGS, **{"language": "en", "languages": "", "language-de": "yes"})
+    french = {"Accept-Language": "fr,de;q=0.5"}
+    assert View(app.test_client().get(link.url, headers=french)).heading == "Magento verbinden"
+    share = desk.get(f"/dashboard/integrations/{integration}/share").html
+    assert ('value="de"' in share, 'value="fr"' in share) == (True, False)
+    preview = desk.get(f"/dashboard/integrations/{integration}/preview?language=de").html
+    assert "Magento verbinden" in preview
