@@ -18,11 +18,23 @@ from portal.db import transaction
 from portal.environments import Environment
 from portal.integrations.rules import find_integration
 from portal.links.models import FailedTry, Link, LinkOrigin
+from portal.links.prefilled import read_prefilled
 from portal.links.rules import create_link, find_by_id, link_url, parse_life, revoke_link
 from portal.settings import Settings
 from portal.users.rules import UnknownUser, create_user, find_user
 
 link = AppGroup("link", help="Install links.")
+
+
+def _read_pairs(given: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for pair in given:
+        place, is_pair, value = pair.partition("=")
+        owner, has_field, field = place.partition(".")
+        if not (is_pair and has_field):
+            raise click.BadParameter(f"“{pair}” isn't written like magento.store_url=https://shop.example.")
+        found.setdefault(owner, {})[field] = value
+    return found
 
 
 @link.command("create")
@@ -32,6 +44,14 @@ link = AppGroup("link", help="Install links.")
 @click.option("--expires", default="7d", show_default=True, help="Life of the link: 7d, 12h, 90m.")
 @click.option("--redirect-url", default=None, help="Where the button of the success page leads.")
 @click.option("--workflow", "workflows", multiple=True, help="Id of a workflow to include; all when none is given.")
+@click.option("--locale", default=None, help="Language of the page, such as de; the browser's when none is given.")
+@click.option(
+    "--prefill",
+    "prefilled",
+    multiple=True,
+    callback=lambda _context, _option, given: _read_pairs(given),
+    help="A value to begin with: magento.store_url=https://shop.example; an app's, or by its id a workflow's.",
+)
 @click.option(
     "--always-show-credentials/--reuse-credentials",
     default=True,
@@ -48,6 +68,8 @@ def create(
     expires: str,
     redirect_url: str | None,
     workflows: tuple[str, ...],
+    locale: str | None,
+    prefilled: dict[str, dict[str, str]],
     always_show_credentials: bool,
     environment: Environment,
     as_json: bool,
@@ -55,16 +77,19 @@ def create(
     """Make a link and print its URL. It is shown this once."""
     settings: Settings = current_app.config["PORTAL_SETTINGS"]
     with transaction(environment) as session:
+        found = find_integration(session, integration)
         made, token = create_link(
             session,
             current_app.extensions["keys"].link_keys,
             user=_user(session, username, may_create),
-            integration=find_integration(session, integration),
+            integration=found,
             now=now(),
             life=parse_life(expires),
             always_show_credentials=always_show_credentials,
             redirect_url=redirect_url,
             workflow_ids=workflows,
+            locale=locale,
+            prefilled=read_prefilled(current_app.extensions["catalogue"], found, found.apps, prefilled),
         )
         url = link_url(settings.base_url, made, token)
         facts = _facts(made, now())
@@ -152,6 +177,7 @@ def _facts(one: Link, at: datetime) -> dict[str, Any]:
         "environment": str(one.environment),
         "alwaysShowCredentials": one.always_show_credentials,
         "redirectUrl": one.redirect_url,
+        "locale": one.locale,
         "createdAt": when(one.created_at),
         "expiresAt": when(one.expires_at),
         "openedAt": when(one.opened_at),

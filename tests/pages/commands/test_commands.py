@@ -53,6 +53,17 @@ def test_a_link_is_printed_alone_in_the_documented_form(flask):
     assert short["state"] == "created"
 
 
+def test_a_link_is_made_with_a_language_and_values_to_begin_with(flask, app):
+    options = ("--locale", "de", "--prefill", "magento.store_url=https://shop.example?a=b", "--json")
+    made = document(
+        flask("link", "create", "--integration", NAME, "--user", "ada@shop.example", "--create-user", *options)
+    )
+    assert made["locale"] == "de"
+    page = app.test_client().get(made["url"]).text
+    assert "Magento verbinden" in page
+    assert 'value="https://shop.example?a=b"' in page
+
+
 def test_an_api_key_is_printed_once_listed_by_its_beginning_and_revoked(flask, app):
     key = flask("api-key", "create", "billing server", "--environment", "development").stdout.strip()
     assert re.fullmatch(r"portal_dev_[\w-]{43}", key)
@@ -84,6 +95,11 @@ def test_an_api_key_is_printed_once_listed_by_its_beginning_and_revoked(flask, a
         (
             ("link", "create", "--integration", NAME, "--user", "a", "--create-user", "--redirect-url", "javascript:1"),
             "no address to come back to",
+        ),
+        (("link", "create", "--integration", NAME, "--user", "a", "--create-user", "--locale", "?"), "is no language"),
+        (
+            ("link", "create", "--integration", NAME, "--user", "a", "--create-user", "--prefill", "magento.no=1"),
+            "has a field of this name",
         ),
         (("link", "show", "0" * 24), "There is no link"),
         (("link", "revoke", "0" * 24), "There is no link"),
