@@ -38,7 +38,8 @@ def _whole(number: Any) -> Any:
 
 Seconds = Annotated[Annotated[int, Field(ge=1, le=366 * 86400)], BeforeValidator(_whole)]
 # Printable ASCII without what would end an attribute or a header; other letters come percent-encoded in an address.
-_ADDRESS = r"^https?://[A-Za-z0-9.-]*[A-Za-z0-9](:[1-9][0-9]{0,3})?(/[!#-;=?-\[\]-~]*)?$"
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_ADDRESS = rf"^https?://[A-Za-z0-9.-]*[A-Za-z0-9](:({_PORT}))?(/[!#-;=?-\[\]-~]*)?$"
 Redirect = Annotated[str, Field(max_length=2000, pattern=_ADDRESS)]
 Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$", max_length=35)]
 

@@ -53,6 +53,12 @@ def test_values_that_can_not_be_given_with_a_link_are_refused(backend, user, int
     assert said in backend.refusal("POST", "/links", body)[1]
 
 
+@pytest.mark.parametrize(("port", "status"), [("9", 201), ("65535", 201), ("65536", 400), ("0", 400), ("99999", 400)])
+def test_the_way_back_has_a_port_that_there_is(backend, user, integration, port, status):
+    body = {"userId": user, "integrationId": integration, "redirectUrl": f"https://vendor.example:{port}/back"}
+    assert backend.call("POST", "/links", json=body).status_code == status
+
+
 @pytest.mark.parametrize("life", ["0d", "400d", "soon", "-1", ""])
 def test_a_life_that_no_link_can_have_is_refused(backend, user, integration, life):
     status, said = backend.refusal("GET", f"/users/{user}/integrations/{integration}/install-url?expiresIn={life}")
