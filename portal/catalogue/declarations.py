@@ -11,7 +11,7 @@ from pydantic import AfterValidator, StringConstraints, model_validator
 from pydantic import Field as Declared
 from pydantic_core import PydanticCustomError
 
-from portal.catalogue.parts import Expression, Line, Part, Path, Slug
+from portal.catalogue.parts import Expression, Line, Part, Path, Said, SaidLine, Slug
 from portal.catalogue.reasons import Reason
 from portal.catalogue.triggers import Trigger
 from portal.colour import require_colour
@@ -45,15 +45,15 @@ class Field(Part):
     """One thing that the end user types. `name` is its key in the file."""
 
     name: Slug = ""
-    title: Line
+    title: SaidLine
     type: FieldType = "text"
-    hint: str = ""
+    hint: Said = ""
     placeholder: str = ""
-    find: tuple[Line, ...] = ()
+    find: tuple[SaidLine, ...] = ()
     required: bool = True
     pattern: Pattern | None = None
-    pattern_message: Line | None = None
-    options: dict[str, Line] = Declared(default_factory=dict, description="For select: value to text.")
+    pattern_message: SaidLine | None = None
+    options: dict[str, SaidLine] = Declared(default_factory=dict, description="For select: value to text.")
     keep: Literal["origin", "origin+path"] = "origin+path"
     cut: tuple[str, ...] = Declared((), description="For url: path segments (with * as wildcard) where the base ends.")
     suffix: str = Declared("", description="For label: what follows it, such as .myshopify.com.")
@@ -113,7 +113,7 @@ class TestRequest(Part):
     body: Any = None
     success: Expression | None = Declared(None, description="JMESPath over the reply that must be true.")
     account: Expression | None = Declared(None, description="JMESPath over the reply that gives the account's name.")
-    messages: dict[int, Line] = Declared(default_factory=dict, description="Own sentences by status.")
+    messages: dict[int, SaidLine] = Declared(default_factory=dict, description="Own sentences by status.")
 
     @model_validator(mode="after")
     def _one_method(self) -> Self:
@@ -137,7 +137,7 @@ class App(Part):
 
     name: Slug
     title: Line
-    purpose: Line = Declared(description="What access is used for, one line for the end user.")
+    purpose: SaidLine = Declared(description="What access is used for, one line for the end user.")
     docs: HttpsUrl
     color: Annotated[str, AfterValidator(require_colour)] = "#5b6472"
     initials: Annotated[str, StringConstraints(min_length=1, max_length=2)] = ""

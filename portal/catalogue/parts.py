@@ -9,6 +9,7 @@ import jmespath
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from portal.durations import parse_duration
+from portal.languages import sentence
 
 
 class Part(BaseModel):
@@ -32,6 +33,9 @@ def _read_duration(value: Any) -> Any:
 Line = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]+$")
 ]
+# What end users read: where there is a translation, in the language of their page.
+Said = Annotated[str, AfterValidator(sentence)]
+SaidLine = Annotated[Line, AfterValidator(sentence)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Path = Annotated[str, StringConstraints(pattern=r"^/[^?#\s]*$")]
 Expression = Annotated[str, AfterValidator(_require_expression)]

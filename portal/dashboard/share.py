@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from portal.dashboard.access import audit, dashboard, needs, own
 from portal.installations.models import Installation
 from portal.integrations.models import Integration
 from portal.integrations.rules import find_integration
+from portal.languages import choose, sentence
 from portal.links.errors import BadLinkOption
 from portal.links.models import Link
 from portal.links.prefilled import read_prefilled
@@ -31,6 +33,7 @@ from portal.users.rules import create_user, find_user, search_users
 
 LIVES = {"1h": "1 hour", "1d": "1 day", "7d": "7 days", "30d": "30 days", "until": "Until a date and time"}
 FOUND = 8
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @dashboard.get("/integrations/<integration>/share")
@@ -93,10 +96,16 @@ def generate(integration: str) -> ResponseReturnValue:
 
 def _user(session: Session, form: MultiDict[str, str]) -> User:
     if form.get("who") == "new":
-        user = create_user(session, form.get("email", ""), now=now(), full_name=form.get("full_name") or None)
+        email = form.get("email", "").strip()
+        if not _EMAIL.fullmatch(email):
+            raise BadLinkOption("Type the new user’s e-mail address. It should look like name@shop.example.")
+        user = create_user(session, email, now=now(), full_name=form.get("full_name") or None)
         audit(session, "user.create", user.username)
         return user
-    return find_user(session, form.get("user", "").strip())
+    known = form.get("user", "").strip()
+    if not known:
+        raise BadLinkOption("Say who it is for: begin to type the username, then choose from what is found.")
+    return find_user(session, known)
 
 
 def _options(one: Integration, form: MultiDict[str, str]) -> dict[str, Any]:
@@ -134,13 +143,19 @@ def show_made(session: Session, link: Link, token: str) -> ResponseReturnValue:
     """The page with the link: to copy, as a QR code, for a mail."""
     settings = current_settings()
     url = link_url(settings.base_url, link, token)
-    subject = f"Please connect {link.name} for {settings.vendor_name}"
-    body = f"Hello,\n\nplease open this page and follow it:\n\n{url}\n\nThe link works once.\n"
+    # The mail goes to whom the page is for.
+    spoken = choose(link.locale, "", settings.languages, settings.language)
+    subject = sentence("Please connect {apps} for {vendor}", apps=link.name, vendor=settings.vendor_name)
+    body = sentence(
+        "Hello,\n\nplease open this page and follow it:\n\n{url}\n\nThe link works until {until}, and once.\n",
+        url=url,
+        until=spoken.moment(link.expires_at),
+    )
     return render_template(
         "dashboard/made.html",
         link=link,
         url=url,
-        mail_url=f"mailto:{quote(link.user.username)}?subject={quote(subject)}&body={quote(body)}",
+        mail_url=f"mailto:{quote(link.user.username)}?subject={quote(subject.said(spoken))}&body={quote(body.said(spoken))}",
         qr=segno.make(url, error="m").svg_inline(scale=3, svgclass="qr", lineclass=None, omitsize=True),
         is_known=_known(session, link),
     )

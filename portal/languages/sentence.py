@@ -14,7 +14,7 @@ Fact = str | int | datetime
 
 
 class Declared(str):
-    """The title of something that is declared. English writes it small inside a sentence, others as it stands."""
+    """The title of something that is declared. Inside a sentence, English writes it small, others as it stands."""
 
     __slots__ = ()
 
@@ -51,6 +51,8 @@ class Sentence(str):
 
 
 def _put(spoken: Language, text: str, facts: dict[str, Fact]) -> str:
+    if not facts:  # braces in it are no places for facts, then
+        return text
     return text.format(**{name: _said(spoken, fact) for name, fact in facts.items()})
 
 
@@ -59,8 +61,10 @@ def _said(spoken: Language, fact: Fact) -> Fact:
         return spoken.moment(fact, MOMENT_IN_SENTENCE)
     if isinstance(fact, Sentence):
         return fact.said(spoken)
-    if isinstance(fact, Declared) and spoken == ENGLISH and not fact[:2].isupper():
-        return fact[:1].lower() + fact[1:]
+    if isinstance(fact, Declared):
+        if spoken != ENGLISH:
+            return spoken.text(fact)
+        return fact if fact[:2].isupper() else fact[:1].lower() + fact[1:]
     return fact
 
 

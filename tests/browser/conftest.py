@@ -63,6 +63,11 @@ class InstallPage:
             "() => document.activeElement.labels?.[0]?.innerText ?? document.activeElement.innerText"
         )
 
+    @property
+    def error_text(self) -> str:
+        """Every error that stands at a field."""
+        return " ".join(self.page.locator(".error").all_inner_texts())
+
     def error_at(self, label: str) -> str:
         control = self.page.get_by_label(label)
         described = (control.get_attribute("aria-describedby") or "").split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -59,11 +60,26 @@ def test_options_of_a_shared_link_are_kept(desk, user, integration, app):
     assert link.prefilled == {"magento": {"store_url": "https://shop.example"}}
 
 
+def test_the_page_and_the_prepared_mail_are_in_the_language_that_was_chosen(desk, user, integration, app):
+    page = desk.get(f"/dashboard/integrations/{integration}/share")
+    assert re.findall(r'<option value="(\w+)" lang="\w+">', page.html) == ["en", "de", "fr"]
+    workflows = re.findall(r'name="workflow" value="([0-9a-f]+)"', page.html)
+    made = desk.post(
+        f"/dashboard/integrations/{integration}/share", user="ada@shop.example", workflow=workflows, locale="de"
+    )
+    assert "Magento verbinden" in app.test_client().get(link_in(made)).text
+    mail = unquote(re.search(r'href="mailto:([^"]+)"', made.html)[1])
+    assert "bitte öffnen Sie diese Seite" in mail
+    assert link_in(made) in mail
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
         ({"who": "existing", "user": "nobody"}, "There is no user “nobody”"),
-        ({"who": "new", "email": ""}, "A username has 1 to 255 visible characters"),
+        ({"who": "existing", "user": ""}, "Say who it is for"),
+        ({"who": "new", "email": ""}, "Type the new user’s e-mail address"),
+        ({"who": "new", "email": "ada.shop.example"}, "should look like name@shop.example"),
         ({"who": "new", "email": "ada@shop.example"}, "There is a user “ada@shop.example” already."),
         ({"user": "ada@shop.example", "workflow": []}, "Choose at least one workflow."),
         ({"user": "ada@shop.example", "life": "until", "until": ""}, "Say until when"),

@@ -118,7 +118,7 @@ def test_an_ended_link_says_since_when_and_as_whom_its_own_user_has_it_installed
     since = row(used).finished_at
     for made in (used, expired):
         view = get(app, made.query)
-        assert f"It is installed since {since.day} {since:%B %Y}, {since:%H:%M} UTC." in view.text
+        assert f"It has been installed since {since.day} {since:%B %Y}, {since:%H:%M} UTC." in view.text
         assert "Magento: connected as Luma Store." in view.text
         assert shop.token not in view.html
         posted = app.test_client().post("/embedded-install", data={**made.query, "action": "finish"})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, nodes
 
+from portal.catalogue import load_catalogue
 from portal.languages import ENGLISH, LANGUAGES, Declared, choose, either, listed, plural, sentence, speak
 from portal.languages.language import PATTERNS
 from portal.settings import MissingSetting, read_settings
@@ -39,6 +40,15 @@ def in_code() -> set[str]:
     return found
 
 
+def in_apps() -> set[str]:
+    found = set()
+    for app in load_catalogue().values():
+        found |= {app.purpose, *(app.test.messages.values() if app.test else ())}
+        for field in app.fields:
+            found |= {field.title, field.hint, field.pattern_message or "", *field.find, *field.options.values()}
+    return {str(text) for text in found if text}
+
+
 def marks(text: str) -> list[str]:
     """What a translation must keep: placeholders and markup."""
     return sorted(re.findall(r"\{\w*\}|</?\w+[^>]*>", text))
@@ -46,8 +56,8 @@ def marks(text: str) -> list[str]:
 
 @pytest.mark.parametrize("language", OTHERS, ids=lambda language: language.tag)
 def test_every_sentence_has_a_translation_with_the_same_placeholders(language):
-    needed = in_templates() | in_code() | set(PATTERNS)
-    assert len(needed) > 140
+    needed = in_templates() | in_code() | in_apps() | set(PATTERNS)
+    assert len(needed) > 180
     there = {m.id if isinstance(m.id, str) else m.id[0]: m for m in language.catalogue if m.id}
 
     assert needed - set(there) == set(), "not translated"
@@ -73,12 +83,13 @@ def test_templates_of_the_install_page_say_nothing_but_by_translations():
 def test_a_sentence_is_english_until_it_stands_on_a_page():
     failure = sentence("Paste the {title}.", title=Declared("Access token"))
     assert failure == "Paste the access token."
-    assert failure.said(LANGUAGES["de"]) == "Fügen Sie hier ein: Access token."
+    assert failure.said(LANGUAGES["de"]) == "Fügen Sie hier ein: Zugriffstoken."
     speak(LANGUAGES["de"])
     try:
-        assert failure.__html__() == "Fügen Sie hier ein: Access token."
+        assert failure.__html__() == "Fügen Sie hier ein: Zugriffstoken."
         assert sentence("Connect {apps}", apps="<b>").__html__() == "&lt;b&gt; verbinden"
         assert f"{failure}" == str(failure) == "Paste the access token."
+        assert sentence('Press {this}, then "Save".').__html__() == "Press {this}, then &#34;Save&#34;."
     finally:
         speak(ENGLISH)
 
@@ -88,8 +99,9 @@ def test_numbers_lists_and_dates_are_as_the_language_writes_them():
     waits = [plural("{apps} is connected", "{apps} are connected", n, apps=listed(["A", "B", "C"])) for n in (1, 3)]
     assert waits == ["A, B and C is connected", "A, B and C are connected"]
     assert [wait.said(german) for wait in waits] == ["A, B und C ist verbunden", "A, B und C sind verbunden"]
-    keys = either([Declared("Key"), Declared("API secret")])
-    assert (keys, keys.said(french)) == ("key or API secret", "Key ou API secret")
+    keys = either([Declared("Key"), Declared("API secret"), Declared("Consumer key")])
+    assert keys == "key or API secret or consumer key"
+    assert keys.said(french) == "Key ou API secret ou Clé client (consumer key)"
     at = datetime(2026, 3, 5, 14, 5, tzinfo=UTC)
     said = [language.moment(at) for language in (ENGLISH, german, french)]
     assert said == ["5 March 2026, 14:05 UTC", "5. März 2026, 14:05 Uhr UTC", "5 mars 2026 à 14:05 UTC"]
