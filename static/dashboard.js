@@ -9,6 +9,16 @@
   localise();
   document.addEventListener("htmx:after:swap", localise);
 
+  // Moments go over the wire in UTC, and are typed in the reader's own zone.
+  for (const input of document.querySelectorAll("input[type=datetime-local]")) {
+    const given = input.value === input.defaultValue && Date.parse(`${input.value}Z`);
+    if (given) input.value = new Date(given - new Date(given).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+    input.labels[0].querySelector("[data-zone]").textContent = "(your time)";
+    input.form.addEventListener("formdata", ({ formData }) => {
+      if (input.value) formData.set(input.name, new Date(input.value).toISOString().slice(0, 16));
+    });
+  }
+
   // Passkeys: ask the server for options, the device for its answer, and send that with the form.
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     form.addEventListener("submit", async (event) => {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -18,13 +18,13 @@ from portal.refusals import Refusal
 AT_ONCE = 1000
 
 
-class BadDay(Refusal):
-    """Not a day that there is."""
+class BadMoment(Refusal):
+    """Neither a day nor a moment that there is."""
 
     title = "This is no day"
 
     def __init__(self, given: str) -> None:
-        super().__init__(f"“{given[:40]}” is no day: write one such as 2026-11-25.")
+        super().__init__(f"“{given[:40]}” is no day: write one such as 2026-11-25, or 2026-11-25T14:30 with a time.")
 
 
 def write_down(
@@ -52,7 +52,7 @@ def write_down(
 
 @dataclass(frozen=True)
 class Filter:
-    """What of the log is wanted; empty is everything. Days are whole ones, in UTC."""
+    """What of the log is wanted; empty is everything. Days are whole ones, moments whole minutes; both in UTC."""
 
     actor: str = ""
     action: str = ""
@@ -60,25 +60,26 @@ class Filter:
     until: str = ""
 
     def select(self) -> sa.Select[AuditEntry]:
-        """The entries, in no order yet. Raises `BadDay`."""
+        """The entries, in no order yet. Raises `BadMoment`."""
         statement = sa.select(AuditEntry)
         if self.actor:
             statement = statement.where(AuditEntry.actor == self.actor)
         if self.action:
             statement = statement.where(AuditEntry.action == self.action)
         if self.since:
-            statement = statement.where(AuditEntry.at >= _day(self.since))
+            statement = statement.where(AuditEntry.at >= _span(self.since)[0])
         if self.until:
-            statement = statement.where(AuditEntry.at < _day(self.until) + timedelta(days=1))
+            statement = statement.where(AuditEntry.at < _span(self.until)[1])
         return statement
 
 
-def _day(text: str) -> datetime:
-    try:
-        found = date.fromisoformat(text)
-        return datetime(found.year, found.month, found.day, tzinfo=UTC) + timedelta(0 if found.year < 9999 else -1)
-    except (ValueError, OverflowError):
-        raise BadDay(text) from None
+def _span(text: str) -> tuple[datetime, datetime]:
+    """Where the day or the minute begins, and where it is over."""
+    for form, length in (("%Y-%m-%d", timedelta(days=1)), ("%Y-%m-%dT%H:%M", timedelta(minutes=1))):
+        with suppress(ValueError, OverflowError):
+            begun = datetime.strptime(text, form).replace(tzinfo=UTC)
+            return begun, begun + length if begun.year < 9999 else datetime.max.replace(tzinfo=UTC)
+    raise BadMoment(text)
 
 
 def known_actions(session: Session) -> list[str]:

@@ -158,7 +158,7 @@ def _seen(shown: Settings) -> dict[str, object]:
 
 def _environment(defaults: Settings) -> list[tuple[str, str, str]]:
     return [
-        (f"PORTAL_{name.upper()}", _shown(getattr(defaults, name)), field.description or "")
+        (f"PORTAL_{name.upper()}", _shown(getattr(defaults, name)), (field.description or "").replace("`", ""))
         for name, field in type(defaults).model_fields.items()
         if name not in CHANGEABLE
     ]

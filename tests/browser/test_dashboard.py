@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import expect
@@ -245,3 +247,26 @@ def test_screens_of_every_page(desk, portal, look):
         name = address.removeprefix("/dashboard").strip("/").split("/")[0] or "overview"
         page.screenshot(path=SCREENS / f"{look}-{number:02}-{name}.png", full_page=True)
         hold(page)
+
+
+def test_a_moment_is_typed_in_the_reader_s_zone_and_kept_in_utc(desk, portal):
+    page = desk()
+    goto(page, "Integrations")
+    page.get_by_role("link", name="Magento: stream new orders", exact=True).click()
+    page.get_by_role("link", name="Share", exact=True).click()
+    expect(page.get_by_label("Date and time")).to_be_hidden()
+    page.get_by_role("radio", name="Share with a new user").check()
+    page.get_by_label("E-mail address").fill("moment@luma.example")
+    page.get_by_label("Expiration Time").select_option("until")
+    until = (datetime.now(ZoneInfo("Europe/Paris")) + timedelta(days=3)).replace(hour=12, minute=30)
+    page.get_by_label("Date and time (your time)").fill(f"{until:%Y-%m-%dT%H:%M}")
+    page.get_by_role("button", name="Generate Link").click()
+    expect(page.get_by_role("heading", name="The link is ready")).to_be_visible()
+    made = next(one for one in json.loads(portal.flask("link", "list", "--json")) if "moment@" in one["username"])
+    assert made["expiresAt"].startswith(f"{until.astimezone(UTC):%Y-%m-%dT%H:%M}")
+
+    goto(page, "Audit log")
+    page.get_by_label("From (your time)").fill("2026-01-10T12:30")
+    page.get_by_role("button", name="Filter").click()
+    expect(page).to_have_url(re.compile("since=2026-01-10T11(%3A|:)30"))
+    expect(page.get_by_label("From (your time)")).to_have_value("2026-01-10T12:30")
