@@ -1,8 +1,8 @@
 // Small comforts of the dashboard. Everything works without them.
 "use strict";
 (() => {
-  // Times in the reader's own zone; the exact moment in UTC stays in the title.
-  const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  // Times in the reader’s own zone and manner; the exact moment in UTC stays in the title.
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   const localise = () => {
     for (const time of document.querySelectorAll("time[data-local]")) time.textContent = format.format(new Date(time.dateTime));
   };
