@@ -7,15 +7,21 @@ text. `$${` is a plain `${`.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import jmespath
+from jmespath.functions import Functions
+
+from portal.workflows.sizes import size_of
 
 LONGEST = 1000  # characters of one expression
 DEEPEST = 20  # levels of mappings and lists in a value
+LARGEST = 1_000_000  # bytes that all expressions of one value may give: over what any step may keep
+MOST_TIMES = 200  # that an expression may repeat what it is given
 
 
 class BadExpression(ValueError):
@@ -26,7 +32,45 @@ class NoValue(Exception):
     """An expression that can be read, but not applied to the values that came."""
 
 
+class _TooLarge(Exception):
+    """What an expression gives, or what it works with on the way, is beyond `LARGEST`."""
+
+
+class _Functions(Functions):
+    """The functions of JMESPath, which may be asked for something that no memory holds."""
+
+    def call_function(self, function_name: str, resolved_args: Iterable[Any]) -> Any:
+        given = list(resolved_args)
+        if size_of(given, LARGEST) > LARGEST or (function_name == "join" and _joined(*given) > LARGEST):
+            raise _TooLarge
+        return super().call_function(function_name, given)
+
+
+def _joined(separator: Any = "", texts: Any = (), *_: Any) -> int:
+    # Other kinds of arguments are the library's to refuse.
+    return len(separator) * len(texts) if isinstance(separator, str) and isinstance(texts, list) else 0
+
+
+_OPTIONS = jmespath.Options(custom_functions=_Functions())
+
+
+class _Room:
+    """How much the expressions of one value may still give."""
+
+    def __init__(self) -> None:
+        self._left = LARGEST
+
+    def take(self, value: Any) -> Any:
+        """The value, if there is room for it. Raises `_TooLarge`."""
+        self._left -= size_of(value, self._left)
+        if self._left < 0:
+            raise _TooLarge
+        return value
+
+
 Piece = tuple[str, str]  # ("text", …) or ("expression", …)
+
+_OPENING = re.compile(r"\$?\$\{")
 
 
 @lru_cache(maxsize=4096)
@@ -34,18 +78,19 @@ def split(text: str) -> tuple[Piece, ...]:
     """The literal pieces and the expressions of a string, in order. Raises `BadExpression`."""
     pieces: list[Piece] = []
     plain, at = "", 0
-    while at < len(text):
-        if text.startswith("$${", at):
-            plain, at = plain + "${", at + 3
-        elif text.startswith("${", at):
-            end = _end(text, at + 2)
-            if plain:
-                pieces.append(("text", plain))
-                plain = ""
-            pieces.append(("expression", text[at + 2 : end].strip()))
-            at = end + 1
-        else:
-            plain, at = plain + text[at], at + 1
+    while opening := _OPENING.search(text, at):
+        plain += text[at : opening.start()]
+        at = opening.end()
+        if opening[0] == "$${":
+            plain += "${"
+            continue
+        end = _end(text, at)
+        if plain:
+            pieces.append(("text", plain))
+            plain = ""
+        pieces.append(("expression", text[at:end].strip()))
+        at = end + 1
+    plain += text[at:]
     if plain or not pieces:
         pieces.append(("text", plain))
     for kind, piece in pieces:
@@ -74,19 +119,36 @@ def _compiled(expression: str) -> Any:
     if not expression:
         raise BadExpression("${ } is empty: write what to pick, such as ${ trigger.id }")
     try:
-        return jmespath.compile(expression)
+        compiled = jmespath.compile(expression)
+        times = _times(compiled.parsed)
     except jmespath.exceptions.JMESPathError as error:
         place = getattr(error, "lex_position", None)
         where = f": it can’t be read from character {place + 1} on" if isinstance(place, int) else ""
         raise BadExpression(f"“{expression}” is not a JMESPath expression{where}") from None
     except RecursionError:
         raise BadExpression(f"“{expression[:40]}…” is nested too deep: take it apart with `map`") from None
+    if times > MOST_TIMES:
+        raise BadExpression(f"“{expression[:40]}…” repeats what it picks too often: take it apart with `map`")
+    return compiled
+
+
+def _times(node: Mapping[str, Any]) -> int:
+    """How often what an expression is given can stand in what it gives, at most."""
+    times = [_times(child) for child in node.get("children", ()) if isinstance(child, Mapping)]
+    match node["type"]:
+        case "multi_select_list" | "multi_select_dict":
+            return sum(times)
+        case "function_expression" if not any(child["type"] == "expref" for child in node["children"]):
+            return max(1, sum(times))
+        case "or_expression" | "and_expression" | "comparator":
+            return max(times)
+    return math.prod(times)
 
 
 def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
     """What the expression gives in this scope; None where there is nothing. Raises `NoValue`, `BadExpression`."""
     try:
-        return _compiled(expression).search(scope)
+        return _compiled(expression).search(scope, _OPTIONS)
     except (jmespath.exceptions.JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise NoValue(f"“{expression}” can’t be applied to what came{_why(error)}") from None
 
@@ -103,21 +165,35 @@ def _why(error: Exception) -> str:
 
 def fill(value: Any, scope: Mapping[str, Any]) -> Any:
     """`value` with every expression in it replaced by what it gives. Raises `NoValue`."""
+    return _fill(value, scope, _Room())
+
+
+def _fill(value: Any, scope: Mapping[str, Any], room: _Room) -> Any:
     if isinstance(value, str):
         pieces = split(value)
         if len(pieces) == 1 and pieces[0][0] == "expression":
-            return evaluate(pieces[0][1], scope)
-        return "".join(piece if kind == "text" else as_text(evaluate(piece, scope)) for kind, piece in pieces)
+            return _given(pieces[0][1], scope, room)
+        return "".join(piece if kind == "text" else as_text(_given(piece, scope, room)) for kind, piece in pieces)
     if isinstance(value, Mapping):
-        return {str(fill(key, scope)): fill(item, scope) for key, item in value.items()}
+        return {str(_fill(key, scope, room)): _fill(item, scope, room) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [fill(item, scope) for item in value]
+        return [_fill(item, scope, room) for item in value]
     return value
 
 
 def fill_text(text: str, scope: Mapping[str, Any], escape: Callable[[str], str]) -> str:
     """The same as a text, with what expressions give escaped for the place. Raises `NoValue`."""
-    return "".join(piece if kind == "text" else escape(as_text(evaluate(piece, scope))) for kind, piece in split(text))
+    room = _Room()
+    return "".join(
+        piece if kind == "text" else escape(as_text(_given(piece, scope, room))) for kind, piece in split(text)
+    )
+
+
+def _given(expression: str, scope: Mapping[str, Any], room: _Room) -> Any:
+    try:
+        return room.take(evaluate(expression, scope))
+    except _TooLarge:
+        raise NoValue(f"“{expression}” gives too much, more than {LARGEST // 1000} kB in all: pick less.") from None
 
 
 def as_text(value: Any) -> str:

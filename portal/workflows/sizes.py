@@ -18,6 +18,25 @@ def as_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
+def size_of(value: Any, most: int) -> int:
+    """About how many bytes a value takes as JSON, counted only until that is more than `most`.
+
+    What stands in it several times counts each time, as it would in JSON, without being written out.
+    """
+    size, waiting = 0, [value]
+    while waiting and size <= most:
+        one = waiting.pop()
+        size += 2
+        if isinstance(one, str):
+            size += len(one)
+        elif isinstance(one, dict):
+            size += sum(map(len, one))
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return size
+
+
 def is_too_deep(value: Any) -> bool:
     """Whether lists and mappings stand in each other in more than `DEEPEST_VALUE` levels."""
     level = [value]

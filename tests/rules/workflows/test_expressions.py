@@ -141,6 +141,47 @@ def test_the_names_in_an_expression_are_those_that_it_takes_from_its_scope(expre
     assert names_in(expression) == names
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "|".join(["[@,@]"] * 30),
+        "|".join(["[@,@][]"] * 12),
+        "[" * 9 + ",".join(["@"] * 9) + "]" * 9 + "|[@,@,@]|" + "|".join(["{a:@,b:@,c:@}"] * 5),
+        "to_string([" + ",".join(["@"] * 201) + "])",
+        "map(&[" + ",".join(["@"] * 101) + "], [trigger, trigger])",
+    ],
+)
+def test_an_expression_that_repeats_what_it_picks_over_and_over_is_refused(expression):
+    with pytest.raises(BadExpression, match="repeats what it picks too often"):
+        split("${" + expression + "}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${ join(trigger.long, trigger.many) }",
+        "${ to_string([trigger.long, trigger.long, trigger.long, trigger.long]) }",
+        ["${ trigger.long }"] * 10_000,
+        "${ trigger.long }" * 10_000,
+        {"${ trigger.long }": "${ [trigger.long, trigger.long, trigger.long] }"},
+        "${ map(&'" + "x" * 900 + "', trigger.many) }",
+    ],
+)
+def test_what_would_fill_the_memory_is_never_made(value):
+    scope = {"trigger": {"long": "x" * 255_000, "many": ["a"] * 60_000}}
+    with pytest.raises(NoValue, match="gives too much, more than 1000 kB in all"):
+        fill(value, scope)
+    if isinstance(value, str):
+        with pytest.raises(NoValue, match="gives too much"):
+            fill_text(value, scope, str)
+
+
+def test_what_a_step_may_keep_is_given_whole():
+    fields = ", ".join(f"a{n}: a{n}" for n in range(60))
+    item = {"lines": [{f"a{n}": n for n in range(60)}] * 300}
+    assert fill("${ {lines: trigger.lines[*].{" + fields + "}} }", {"trigger": item}) == item
+
+
 def test_strings_are_found_with_their_places_and_too_deep_a_value_is_refused():
     assert list(expressions_in({"a": ["x", {"b": "y"}], "n": 1})) == [
         (("a",), "a"),
