@@ -52,6 +52,36 @@ def test_a_log_is_cut_at_the_stated_size_and_never_in_the_middle_of_a_secret():
     assert read_log(text) == {"cut": text}
 
 
+def test_a_long_value_is_masked_as_a_whole_and_known_again_where_it_was_cut():
+    key = "-----BEGIN KEY-----" + "".join(f"{n:04}" for n in range(3000))
+    masker = Masker(personal=[], secrets=[key])
+    assert masker.text(f"before {key} after") == f"before {MASK} after"
+    assert read_log(masker.log(["x" * (LOGGED - 200), key]))["cut"].endswith(f'"{MASK}"]…')
+    for kept in range(LOGGED - 150, LOGGED + 50, 7):
+        text = masker.log({"text": "x" * kept + key})
+        assert "BEGIN" not in text, kept
+        assert len(text) <= LOGGED + 1
+
+
+def test_masks_before_the_cut_bring_nothing_hidden_back_into_sight():
+    secrets = [f"secret-{n:02}-" + "s" * 80 for n in range(100)]
+    text = Masker(personal=[], secrets=secrets).log("".join(secrets))
+    assert "sec" not in text
+    assert "ss" not in text
+
+
+def test_a_log_takes_as_long_as_it_is_long_however_much_a_shop_sends():
+    """A pattern of 60,000 values over a text of 20 million characters would take hours."""
+    masker = Masker(personal=["email"], secrets=["s3cr3t-value"])
+    item = {"email": [f"{'a' * 90}{n}" for n in range(60_000)], "note": "a" * 20_000_000, "more": [{}] * 100_000}
+    masker.learn(item)
+    for value in (item, item["note"], item["more"], [item["note"]] * 1000):
+        text = masker.log(value)
+        assert len(text) <= LOGGED + 1
+        assert text.endswith("…")
+    assert masker.sentence(item["note"]) == "a" * 1000
+
+
 TOKEN = "planted/secret+token=="
 PEOPLE = ("planted.person@shop.example", "Plantedfirst", "Plantedstreet 7")
 
