@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 # Visible ASCII and inner spaces: what every server reads the same way (RFC 9110, section 5.5).
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -42,7 +43,10 @@ class NotJSON(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """A request whose URL is complete. Raises ValueError when a header could be read as more than one."""
+    """A request whose URL is complete.
+
+    Raises ValueError when the URL can't be read, or a header could be read as more than one.
+    """
 
     method: str
     url: str
@@ -50,6 +54,10 @@ class Request:
     body: bytes | None = None
 
     def __post_init__(self) -> None:
+        try:
+            _ = urlsplit(self.url).port
+        except ValueError:
+            raise ValueError("its address can't be read") from None
         for name, value in self.headers.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"the header {name!r} has characters that a header can't have")

@@ -161,6 +161,12 @@ def test_names_that_can_not_be_are_no_such_host():
         assert problem_of(outbound(), f"https://{host}/") is Problem.no_such_host
 
 
+@pytest.mark.parametrize("url", ["https://[x/", "https://h:99999/", "https://h:x/", "https://[::1/", "http://[v.]/"])
+def test_an_address_that_can_t_be_read_is_no_request(url):
+    with pytest.raises(ValueError, match="its address can't be read"):
+        Request("GET", url)
+
+
 def test_one_host_takes_no_more_than_its_places_and_leaves_the_rest_to_others(provider):
     provider.behave = hang
     out = outbound(per_host=3, ceiling=20)

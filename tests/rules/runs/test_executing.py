@@ -97,6 +97,8 @@ def test_a_private_host_that_stands_in_the_file_is_the_operator_s_choice(world):
 def test_what_is_no_address_is_refused(world):
     for item in ({"url": "file:///etc/passwd"}, {"url": "gopher://x"}, {"url": None}, {"url": 5}):
         assert "gave no address" in failing(world, '{name: A, request: {get: "${ trigger.url }"}}', item)
+    for item in ({"url": "https://[x/"}, {"url": "http://h.example:99999/"}):
+        assert "its address can't be read" in failing(world, '{name: A, request: {post: "${ trigger.url }"}}', item)
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 404, 409, 410, 422])
