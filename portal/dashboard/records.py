@@ -15,6 +15,7 @@ from portal.dashboard.access import audit, dashboard, needs, own, require_proof
 from portal.dashboard.children import after_stopping, ask_for_settings
 from portal.dashboard.lists import BY_NAME, Column, by_time, chosen, listing, named_integrations, people_named
 from portal.dashboard.share import show_made
+from portal.db import wipe_deleted
 from portal.installations.changing import (
     activate_installation,
     deactivate_installation,
@@ -206,8 +207,10 @@ def erase(user: str) -> ResponseReturnValue:
         if request.form.get("confirm", "").strip() != one.username:
             raise NotTyped
         receipt = {"userId": one.id, "username": one.username, "deletedAt": now().isoformat()}
-        delete_user(session, one, now())
+        exports = delete_user(session, one, now())
         audit(session, "user.delete", one.username, user=one.id)
+    if exports:
+        wipe_deleted(is_thorough=True)
     return render_template("dashboard/deleted.html", receipt=receipt)
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.tasks.models import Task
-from portal.tasks.rules import File, add_part, long_work, start_task
+from portal.tasks.rules import File, add_part, forget_tasks, long_work, start_task
 from portal.users.models import User
 
 EXPORT = "users.export"
@@ -26,6 +26,14 @@ def start_export(session: Session, user: User, *, title: str, asked_by: str, now
     """Write the document in the background."""
     file = File(f"user-{user.id}.json", "application/json")
     return start_task(session, EXPORT, title=title, asked_by=asked_by, now=now, params={"user": user.id}, file=file)
+
+
+def forget_exports(session: Session, user_id: str) -> int:
+    """Delete the exports of a user, also those that are under way; how many it were."""
+    asked = sa.select(Task.id).where(Task.kind == EXPORT, Task.params["user"].as_string() == user_id)
+    ids = session.scalars(asked).all()
+    forget_tasks(session, ids)
+    return len(ids)
 
 
 @long_work(EXPORT, needs="member")
