@@ -145,7 +145,7 @@ def test_all_that_failed_is_redelivered_in_the_background_with_its_progress_show
     install(integration)
     change(app, sa.update(Delivery).values(state=DeliveryState.given_up, created_at=now() - timedelta(hours=1)))
     since = (now() - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M")
-    page = desk.post("/dashboard/events/redeliver", since=since, endpoint="documented-production")
+    page = desk.post("/dashboard/events", since=since, endpoint="documented-production")
     assert page.heading.startswith("Failed deliveries since")
     assert "<progress" in page.html
     assert 'role="status"' in page.html
@@ -162,7 +162,7 @@ def test_all_that_failed_is_redelivered_in_the_background_with_its_progress_show
 
 @pytest.mark.parametrize("since", ["", "soon", "2026-99-99"])
 def test_a_time_that_is_none_is_refused_in_words(desk, since):
-    page = desk.post("/dashboard/events/redeliver", since=since)
+    page = desk.post("/dashboard/events", since=since)
     assert page.status == 422
     assert "Say since when" in page.text
 
@@ -170,7 +170,7 @@ def test_a_time_that_is_none_is_refused_in_words(desk, since):
 def test_the_other_environment_s_endpoints_deliveries_and_work_are_not_there(desk, app, install, integration):
     one = add(desk)
     install(integration)
-    work = desk.post("/dashboard/events/redeliver", since="1h").response.request.path
+    work = desk.post("/dashboard/events", since="1h").response.request.path
     with app.app_context(), transaction() as session:
         (delivery,) = session.scalars(sa.select(Delivery.id))
     desk.post("/dashboard/environment", environment="development")
@@ -181,7 +181,7 @@ def test_the_other_environment_s_endpoints_deliveries_and_work_are_not_there(des
         f"/dashboard/endpoints/{one}/test", f"/dashboard/deliveries/{delivery}/redeliver",
     ):  # fmt: skip
         assert desk.post(path).status == 404
-    assert desk.post("/dashboard/events/redeliver", since="1h", endpoint=one).status == 404
+    assert desk.post("/dashboard/events", since="1h", endpoint=one).status == 404
     assert "http://10.0.0.7/hooks" not in desk.get("/dashboard/endpoints").text
     assert "There is nothing just now" in desk.get("/dashboard/tasks").text
 

@@ -52,7 +52,7 @@ def test_what_others_asked_for_stays(backend, desk, user, app):
     other = backend.post("/users", {"username": "bob@shop.example"})["userId"]
     export(desk, other)
     export(desk, user)
-    desk.post("/dashboard/events/redeliver", since="1d")
+    desk.post("/dashboard/events", since="1d")
     do_long_work(app)
     backend.delete(f"/users/{user}")
     titles, parts = tasks(app)

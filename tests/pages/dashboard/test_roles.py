@@ -65,7 +65,7 @@ NEEDS = {
     ("GET", "/dashboard/events"): VIEWER,
     ("GET", "/dashboard/events/<event>"): VIEWER,
     ("POST", "/dashboard/events/<event>/redeliver"): MEMBER,
-    ("POST", "/dashboard/events/redeliver"): MEMBER,
+    ("POST", "/dashboard/events"): MEMBER,
     ("POST", "/dashboard/deliveries/<delivery>/redeliver"): MEMBER,
     ("GET", "/dashboard/endpoints"): VIEWER,
     ("POST", "/dashboard/endpoints"): ADMIN,
