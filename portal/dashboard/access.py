@@ -23,6 +23,7 @@ from portal.audit.rules import write_down
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
+from portal.http.addresses import without_secrets
 from portal.operators.models import Operator, OperatorSession, Role
 from portal.operators.rules import end_session, find_session, has_proved
 from portal.refusals import Refusal
@@ -167,8 +168,14 @@ def _facts() -> dict[str, Any]:
         "chosen_environment": found.environment if found else None,
         "csrf": found.csrf if found else "",
         "may": may,
+        "address": _address,
         "Role": Role,
     }
+
+
+def _address(text: str) -> str:
+    """An address as the operator may see it: whoever isn't an administrator, without what is secret in it."""
+    return text if may(Role.admin) else without_secrets(text)
 
 
 def may(role: str) -> bool:

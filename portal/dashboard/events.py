@@ -23,6 +23,7 @@ from portal.events.kinds import KINDS, TEST, meaning_of
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
 from portal.events.redelivering import parse_since, start_redelivery
 from portal.events.rules import redeliver, redeliver_one
+from portal.http.addresses import without_secrets
 from portal.operators.models import Role
 
 SOON = timedelta(seconds=30)  # an attempt that is due by then is worth waiting for
@@ -140,7 +141,7 @@ def deliver_one_again(delivery: str) -> ResponseReturnValue:
     """Tell it again to one endpoint."""
     with own() as session:
         fresh = redeliver_one(session, delivery, now())
-        audit(session, "event.redeliver", fresh.event_id, endpoint=fresh.url)
+        audit(session, "event.redeliver", fresh.event_id, endpoint=without_secrets(fresh.url))
     return redirect(url_for("dashboard.event", event=fresh.event_id), 303)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from portal.http.addresses import without_secrets
 from portal.tasks.models import Task
 from portal.tasks.rules import File, add_part, forget_tasks, long_work, start_task
 from portal.users.models import User
@@ -18,6 +19,7 @@ EXPORT = "users.export"
 BATCH = 500
 # Columns that open something; what they hold is never given out.
 SECRET = {"sealed", "token_hash", "key_hash"}
+_ADDRESSES = {"url"}
 # What both users and the vendor hang on: going down from there would leave the user.
 _SHARED = {"integrations", "integration_versions", "workflows", "workflow_versions", "endpoints"}
 
@@ -104,4 +106,6 @@ def _written(table: sa.Table, row: sa.RowMapping) -> str:
     # Bytes are sealed, whatever their column is called.
     is_open = {c.name for c in table.columns if c.name not in SECRET and not isinstance(c.type, sa.LargeBinary)}
     facts = {name: value for name, value in row.items() if name in is_open}
+    # Where events go is the vendor's, and may open a door there.
+    facts |= {name: without_secrets(facts[name]) for name in _ADDRESSES & facts.keys()}
     return json.dumps(facts, ensure_ascii=False, default=str)
