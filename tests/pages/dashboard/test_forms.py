@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import sqlalchemy as sa
 
 from portal.api_keys.models import ApiKey
 from portal.db import transaction
 from portal.events.models import Endpoint
+from portal.operators.models import Operator, Passkey, Role
 from portal.tasks.models import Task
 from portal.users.models import User
 
@@ -89,3 +92,42 @@ def test_an_endpoint_that_can_not_be(desk, app, typed, name, sentence):
     assert {key: view.inputs[key]["value"] for key in typed} == typed
     assert 'value="link.opened" checked' in view.html
     assert count(app, Endpoint) == before
+
+
+def test_every_button_that_destroys_says_beside_it_what_it_will_do(
+    desk, sign_in, app, user, integration, install, backend
+):
+    installation = install(integration)
+    link = backend.get(f"/users/{user}/integrations/{integration}/install-url")["linkId"]
+    page = desk.get(f"/dashboard/installations/{installation}").html
+    child = re.search(r"/dashboard/children/[0-9a-f]{24}", page)[0]
+    endpoint = desk.post("/dashboard/endpoints", name="hooks", url="http://10.0.0.7/").response.request.path
+    sign_in()  # a second browser
+    with app.app_context(), transaction() as session:
+        operator = session.scalars(sa.select(Operator.id)).one()
+        session.add(Passkey(operator_id=operator, credential_id=b"c", public_key=b"k", sign_count=0, name="laptop"))
+    pages = {
+        "/dashboard/api-keys": "is refused from that moment",
+        "/dashboard/sessions": "asks for a sign-in",
+        f"/dashboard/installations/{installation}": "Connected accounts stay",
+        child: "with every run that isn’t through",
+        endpoint: "what waits for it is given up",
+        f"/dashboard/links/{link}": "withdrawn",
+        f"/dashboard/users/{user}": "with every link, credential, installation and export",
+    }
+    for path, says in pages.items():
+        view = desk.get(path)
+        assert says in view.text
+        buttons = re.findall(
+            r'<button type="submit" class="danger"[^>]*>([^<]*)</button>(<span class="hint">)?', view.html
+        )
+        assert buttons, path
+        # The forms that delete a user or logs say it in a paragraph above.
+        assert all(hint or text.startswith("Delete ") for text, hint in buttons), (path, buttons)
+
+
+def test_settings_and_every_page_lead_to_the_endpoints(desk, sign_in):
+    for reader in (desk, sign_in(Role.viewer)):
+        main = reader.get("/dashboard/settings").html.partition("<main")[2]
+        assert main.index('href="/dashboard/endpoints"') < main.index("<h2")
+        assert 'href="/dashboard/endpoints">Endpoints</a></li>' in reader.get("/dashboard").html
