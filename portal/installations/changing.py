@@ -166,6 +166,9 @@ def delete_user(session: Session, user: User, now: datetime) -> int:
         _announce_removal(session, installation, workflow_ids, "user deleted", now)
     deactivate_all(session, user, now)
     exports = forget_exports(session, user.id)
+    # Before the credentials that they name: PostgreSQL looks after each cascade, not after the whole of them.
+    theirs = sa.select(Installation.id).where(Installation.user_id == user.id)
+    session.execute(sa.delete(InstallationCredential).where(InstallationCredential.installation_id.in_(theirs)))
     session.execute(sa.delete(User).where(User.id == user.id).execution_options(synchronize_session=False))
     session.expunge(user)
     return exports
