@@ -23,6 +23,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from portal.api import init_api
     from portal.catalogue import load_catalogue
     from portal.dashboard.pages import dashboard
+    from portal.dashboard.passkeys import ChallengeLimits
     from portal.db import Database
     from portal.hooks.pages import hooks
     from portal.http import Outbound, PrivateNetwork
@@ -74,6 +75,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     current = app.extensions["settings"] = Current(database.engine, settings)
     database.settings = current.settings
     app.extensions["limiter"] = Limiter(settings.api_rate)
+    app.extensions["challenge_limits"] = ChallengeLimits()
     # Shown by the dashboard, which knows no other face.
     app.extensions["install_preview"] = render_preview
     app.extensions["settings_preview"] = render_with_settings

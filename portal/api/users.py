@@ -12,6 +12,7 @@ from portal.api.access import audit, own, the_user
 from portal.api.hooks import resource
 from portal.api.shapes import Body, Message, PageQuery, Ref, Reply, Success, optional
 from portal.clock import now
+from portal.db import wipe_deleted
 from portal.installations.changing import deactivate_all, delete_user
 from portal.installations.models import Installation
 from portal.refusals import Refusal
@@ -176,12 +177,14 @@ def change(user: str, json_data: ChangedUser) -> UserFacts:
 
 @users.delete("/users/<user>")
 @users.output(Success)
-@users.doc(summary="Delete a user", description="With links, credentials and installations. Logs stay.")
+@users.doc(summary="Delete a user", description="With links, credentials, installations and exports. Logs stay.")
 def delete(user: str) -> Success:
     with own() as session:
         found = the_user(session, user)
-        delete_user(session, found, now())
+        exports = delete_user(session, found, now())
         audit(session, "user.delete", found.username, user=found.id)
+    if exports:
+        wipe_deleted(is_thorough=True)
     return Success()
 
 

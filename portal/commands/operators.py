@@ -19,17 +19,22 @@ operator = AppGroup("operator", help="Operators: people who sign in to the dashb
 
 @operator.command("invite")
 @click.argument("email")
-@click.option("--role", type=click.Choice([role.value for role in Role]), default="member", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=None,
+    help="Gives this role, also to who has another. Without it, a newcomer is a member and others keep theirs.",
+)
 @as_json
 @plainly
-def invite(email: str, role: str, as_json: bool) -> None:
+def invite(email: str, role: str | None, as_json: bool) -> None:
     """Print a sign-in link for EMAIL; it works once, within an hour."""
     with transaction() as session:
-        made, token = make_invitation(session, email, Role(role), now())
-        audit(session, "operator.invite", made.email, None, role=role)
+        made, token = make_invitation(session, email, Role(role) if role else None, now())
+        audit(session, "operator.invite", made.email, None, role=str(made.role))
     url = sign_in_url(current_app.config["PORTAL_SETTINGS"].base_url, token)
     if as_json:
-        print_json({"url": url, "email": made.email, "role": role})
+        print_json({"url": url, "email": made.email, "role": str(made.role)})
     else:
         click.echo(url)
 

@@ -1,7 +1,8 @@
 """Who is on the page, what their role allows, and that a form came from a page of ours.
 
 Every route needs the role admin unless it says otherwise, so that a new one can't be open by mistake. Forms carry a
-token that is kept with the session on the server; the cookie is SameSite, and the pages can't be framed.
+token that is kept with the session on the server; the cookie is SameSite, and the pages can't be framed. Where there
+is no session yet (signing in), what the browser says about where a form comes from decides.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from apiflask import APIBlueprint
 from flask import Response, current_app, g, redirect, render_template, request, url_for
@@ -21,9 +23,11 @@ from portal.audit.rules import write_down
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
+from portal.http.addresses import without_secrets
 from portal.operators.models import Operator, OperatorSession, Role
-from portal.operators.rules import find_session, has_proved
+from portal.operators.rules import end_session, find_session, has_proved
 from portal.refusals import Refusal
+from portal.web.limits import TooManyCalls
 
 # Of APIFlask's kind only because it asks every blueprint with a guard whether it is a part of the API.
 dashboard = APIBlueprint("dashboard", __name__, url_prefix="/dashboard", enable_openapi=False)
@@ -50,6 +54,19 @@ class FormTooOld(Refusal):
 
     def message(self) -> str:
         return "Nothing was changed. Go back, reload the page, and send it again."
+
+
+class FormFromElsewhere(Refusal):
+    """A page of another site sent a form that needs no session: it would sign its visitor in as somebody else."""
+
+    status = 403
+    title = "This came from another site"
+
+    def message(self) -> str:
+        return (
+            "Nobody was signed in. Open the dashboard yourself, by its address or by the link that you were sent, "
+            "and sign in there."
+        )
 
 
 class ProofNeeded(Refusal):
@@ -109,6 +126,8 @@ def _guard() -> ResponseReturnValue | None:
         with transaction() as session:
             g.session = find_session(session, token, now())
     if needed is None:
+        if request.method == "POST" and _is_from_elsewhere():
+            raise FormFromElsewhere
         return None
     if g.session is None:
         return _to_sign_in()
@@ -119,6 +138,18 @@ def _guard() -> ResponseReturnValue | None:
     if request.method == "POST" and not hmac.compare_digest(request.form.get("csrf", ""), g.session.csrf):
         raise FormTooOld
     return None
+
+
+def _is_from_elsewhere() -> bool:
+    """Whether the browser says that a page of another origin sent this. Old browsers, and programs, say nothing."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        return True
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return False
+    # A proxy may pass another host name on than the one that people type.
+    base = urlsplit(current_app.config["PORTAL_SETTINGS"].base_url)
+    return origin not in (f"{base.scheme}://{base.netloc}", f"http://{request.host}", f"https://{request.host}")
 
 
 def _to_sign_in() -> ResponseReturnValue:
@@ -137,8 +168,14 @@ def _facts() -> dict[str, Any]:
         "chosen_environment": found.environment if found else None,
         "csrf": found.csrf if found else "",
         "may": may,
+        "address": _address,
         "Role": Role,
     }
+
+
+def _address(text: str) -> str:
+    """An address as the operator may see it: whoever isn't an administrator, without what is secret in it."""
+    return text if may(Role.admin) else without_secrets(text)
 
 
 def may(role: str) -> bool:
@@ -174,6 +211,13 @@ def audit(session: Session, action: str, subject: str, **details: str | int | bo
     )
 
 
+def leave_former(session: Session) -> None:
+    """End the session that this browser had, because a new one begins in it."""
+    if g.session is not None:
+        end_session(session, g.session.operator_id, g.session.id, now())
+        audit(session, "session.end", g.session.operator.email)
+
+
 def require_proof() -> None:
     """Raises `ProofNeeded` unless the operator has signed in within the last 15 minutes."""
     if not has_proved(g.session, now()):
@@ -182,4 +226,5 @@ def require_proof() -> None:
 
 @dashboard.errorhandler(Refusal)
 def _refused(refusal: Refusal) -> ResponseReturnValue:
-    return render_template("dashboard/refused.html", refusal=refusal), refusal.status
+    headers = {"Retry-After": str(refusal.retry_after)} if isinstance(refusal, TooManyCalls) else {}
+    return render_template("dashboard/refused.html", refusal=refusal), refusal.status, headers

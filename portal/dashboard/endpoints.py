@@ -26,11 +26,12 @@ from portal.events.kinds import INSTALLATION_FINISHED, KINDS
 from portal.events.models import Endpoint
 from portal.events.rules import send_test_event
 from portal.events.verifying import snippets
+from portal.http.addresses import without_secrets
 from portal.operators.models import Role
 
 
 def _facts(session: Session, endpoint: Endpoint) -> dict[str, Any]:
-    return {"row": endpoint, "address": address_of(session, endpoint)}
+    return {"row": endpoint, "reached_at": address_of(session, endpoint)}
 
 
 def _list(session: Session, problem: BadEndpoint | None = None) -> str:
@@ -68,7 +69,7 @@ def make_endpoint() -> ResponseReturnValue:
             )
         except BadEndpoint as problem:
             return _list(session, problem), problem.status
-        audit(session, "endpoint.create", made.name, endpoint=made.id, url=made.url)
+        audit(session, "endpoint.create", made.name, endpoint=made.id, url=without_secrets(made.url or ""))
     return redirect(url_for("dashboard.endpoint", endpoint_id=made.id), 303)
 
 
@@ -118,7 +119,7 @@ def drop_endpoint(endpoint_id: str) -> ResponseReturnValue:
     with own() as session:
         found = find_endpoint(session, endpoint_id)
         remove_endpoint(session, found, now())
-        audit(session, "endpoint.remove", found.name, endpoint=endpoint_id, url=found.url)
+        audit(session, "endpoint.remove", found.name, endpoint=endpoint_id, url=without_secrets(found.url or ""))
     return redirect(url_for("dashboard.endpoints"), 303)
 
 

@@ -18,11 +18,12 @@ from portal.dashboard.access import audit, dashboard, needs, own
 from portal.dashboard.fragments import render_fragment
 from portal.dashboard.lists import Listing, listing
 from portal.events.endpoints import all_endpoints, find_endpoint
-from portal.events.errors import UnknownEvent
+from portal.events.errors import BadSince, UnknownEvent
 from portal.events.kinds import KINDS, TEST, meaning_of
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
 from portal.events.redelivering import parse_since, start_redelivery
 from portal.events.rules import redeliver, redeliver_one
+from portal.http.addresses import without_secrets
 from portal.operators.models import Role
 
 SOON = timedelta(seconds=30)  # an attempt that is due by then is worth waiting for
@@ -38,8 +39,11 @@ class Row:
 
 @dashboard.get("/events")
 @needs(Role.viewer)
-def events() -> ResponseReturnValue:
-    """What was told, by kind, by how its deliveries stand, and by endpoint."""
+def events(problem: BadSince | None = None) -> str:
+    """What was told, by kind, by how its deliveries stand, and by endpoint.
+
+    With a `problem` when what failed was to be told again since a moment that is none.
+    """
     with own() as session:
         is_about_deliveries = request.args.get("state") or request.args.get("endpoint")
         found, rows = _by_delivery(session) if is_about_deliveries else _by_event(session)
@@ -50,7 +54,9 @@ def events() -> ResponseReturnValue:
             kinds=[*KINDS, TEST],
             states=list(DeliveryState),
             endpoints=all_endpoints(session),
-            since=(now() - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M"),
+            since=request.form.get("since", f"{now() - timedelta(days=1):%Y-%m-%dT%H:%M}"),
+            wanted=request.form.get("endpoint"),
+            problem=problem,
         )
 
 
@@ -135,15 +141,18 @@ def deliver_one_again(delivery: str) -> ResponseReturnValue:
     """Tell it again to one endpoint."""
     with own() as session:
         fresh = redeliver_one(session, delivery, now())
-        audit(session, "event.redeliver", fresh.event_id, endpoint=fresh.url)
+        audit(session, "event.redeliver", fresh.event_id, endpoint=without_secrets(fresh.url))
     return redirect(url_for("dashboard.event", event=fresh.event_id), 303)
 
 
-@dashboard.post("/events/redeliver")
+@dashboard.post("/events")
 @needs(Role.member)
 def deliver_failed_again() -> ResponseReturnValue:
     """Tell again, in the background, all that failed since a time."""
-    since = parse_since(request.form.get("since", ""), now())
+    try:
+        since = parse_since(request.form.get("since", ""), now())
+    except BadSince as problem:
+        return events(problem), problem.status
     chosen = request.form.get("endpoint", "")
     with own() as session:
         endpoint = find_endpoint(session, chosen) if chosen else None

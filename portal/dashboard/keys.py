@@ -7,15 +7,15 @@ from flask import g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.api_keys.models import ApiKey
-from portal.api_keys.rules import create_api_key, find_api_key, revoke_api_key
+from portal.api_keys.rules import BadApiKeyName, create_api_key, find_api_key, revoke_api_key
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, own, require_proof
 
 
-def _page(fresh: str = "") -> str:
+def _page(fresh: str = "", problem: BadApiKeyName | None = None) -> str:
     with own() as session:
         rows = session.scalars(sa.select(ApiKey).order_by(ApiKey.created_at.desc()).limit(200)).all()
-        return render_template("dashboard/api_keys.html", rows=rows, fresh=fresh)
+        return render_template("dashboard/api_keys.html", rows=rows, fresh=fresh, problem=problem, typed=request.form)
 
 
 @dashboard.get("/api-keys")
@@ -28,10 +28,13 @@ def api_keys() -> ResponseReturnValue:
 def make_key() -> ResponseReturnValue:
     """Make a key and show it this once; wants a sign-in that isn't long ago."""
     require_proof()
-    with own() as session:
-        name = request.form.get("name", "")
-        row, key = create_api_key(session, name, environment=g.session.environment, now=now())
-        audit(session, "api_key.create", row.name, prefix=row.prefix)
+    name = request.form.get("name", "")
+    try:
+        with own() as session:
+            row, key = create_api_key(session, name, environment=g.session.environment, now=now())
+            audit(session, "api_key.create", row.name, prefix=row.prefix)
+    except BadApiKeyName as problem:
+        return _page(problem=problem), 422
     return _page(key)
 
 

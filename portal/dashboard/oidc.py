@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal.audit.rules import write_down
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, is_https, needs, set_cookie
+from portal.dashboard.access import audit, dashboard, is_https, leave_former, needs, set_cookie
 from portal.dashboard.proof import own_page
 from portal.db import transaction
 from portal.keys.ring import KeyRing, SealBroken
@@ -97,6 +97,7 @@ def _start(session: Session, identity: Identity) -> str:
     # Who was signed in at the provider for long has proved nothing lately.
     proved_at = identity.proved_at or now() - PROOF_LIFE
     browser = request.headers.get("User-Agent", "")
+    leave_former(session)
     _, token = start_session(session, operator, browser=browser, now=now(), proved_at=proved_at)
     if is_new:
         _write_down(session, "operator.create", operator, role=str(operator.role))

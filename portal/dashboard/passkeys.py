@@ -7,12 +7,25 @@ from flask.typing import ResponseReturnValue
 
 from portal.audit.rules import write_down
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, needs, require_proof, set_cookie
+from portal.dashboard.access import audit, dashboard, leave_former, needs, require_proof, set_cookie
 from portal.db import transaction
 from portal.operators.models import Role
 from portal.operators.passkeys import Party, prove, register, registration_options, remove_passkey, sign_in_options
 from portal.operators.rules import start_session
 from portal.preferences.current import current_settings
+from portal.web.limits import Limiter
+
+
+class ChallengeLimits:
+    """How many challenges people who aren't signed in may ask for: each is a row, for five minutes."""
+
+    def __init__(self) -> None:
+        self._by_address, self._in_all = Limiter("30 per minute"), Limiter("300 per minute")
+
+    def require(self, address: str) -> None:
+        """Count one. Raises `TooManyCalls`."""
+        self._by_address.require(address)  # first: one address alone must not use up what is for all
+        self._in_all.require("all")
 
 
 def party() -> Party:
@@ -59,6 +72,8 @@ def drop_passkey(passkey: str) -> ResponseReturnValue:
 @needs(None)
 def passkey_challenge() -> ResponseReturnValue:
     """What the browser needs to sign in with a passkey."""
+    limits: ChallengeLimits = current_app.extensions["challenge_limits"]
+    limits.require(request.remote_addr or "")
     with transaction() as session:
         return _json(sign_in_options(session, party(), now()))
 
@@ -69,6 +84,7 @@ def use_passkey() -> ResponseReturnValue:
     """Sign in with a passkey."""
     with transaction() as session:
         operator = prove(session, party(), request.form.get("credential", ""), now())
+        leave_former(session)
         _, token = start_session(session, operator, browser=request.headers.get("User-Agent", ""), now=now())
         write_down(
             session,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -15,6 +14,7 @@ from portal.clock import now
 from portal.colour import NEEDED, shades
 from portal.dashboard.access import audit, dashboard, me, needs, own
 from portal.db import transaction
+from portal.http.addresses import without_secrets
 from portal.integrations.models import Integration
 from portal.languages import LANGUAGES
 from portal.operators.models import Role
@@ -33,8 +33,6 @@ from portal.refusals import Refusal
 from portal.settings import Settings
 
 TEMPLATE = "dashboard/settings.html"
-# User and password, and the values of a query.
-_IN_ADDRESS = re.compile(r"(://)([^/\s]+)(?=@)|([?&][^=\s&]+=)[^&\s]+")
 PREVIEWED = ("vendor_name", "accent", "support_url", "language")  # what the preview is asked with
 
 
@@ -174,4 +172,4 @@ def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "set, never shown"
     # Who reads settings needn't read what stands in an address for the other side alone.
-    return _IN_ADDRESS.sub(lambda part: f"{part[1] or part[3]}…", _text(value))
+    return without_secrets(_text(value))

@@ -15,6 +15,7 @@ from portal.dashboard.access import audit, dashboard, needs, own, require_proof
 from portal.dashboard.children import after_stopping, ask_for_settings
 from portal.dashboard.lists import BY_NAME, Column, by_time, chosen, listing, named_integrations, people_named
 from portal.dashboard.share import show_made
+from portal.db import wipe_deleted
 from portal.installations.changing import (
     activate_installation,
     deactivate_installation,
@@ -37,17 +38,24 @@ from portal.runs.reading import select_runs
 from portal.triggers.explaining import asked_by_upgrade
 from portal.users.export import start_export
 from portal.users.models import User
-from portal.users.rules import begins_with, create_user, find_user, spelling_of
+from portal.users.rules import (
+    BadFullName,
+    BadUsername,
+    UsernameTaken,
+    begins_with,
+    create_user,
+    find_user,
+    spelling_of,
+)
 
 
 class NotTyped(Refusal):
     """The username that confirms a deletion wasn't typed as it is."""
 
-    status = 422
-    title = "Nothing was deleted"
 
-    def message(self) -> str:
-        return "Type the username exactly as it stands there to confirm."
+def _require_typed(name: str, one: User) -> None:
+    if request.form.get(name, "").strip() != one.username:
+        raise NotTyped
 
 
 # Links
@@ -144,25 +152,33 @@ def replace(link: str) -> ResponseReturnValue:
 
 @dashboard.get("/users")
 @needs(Role.viewer)
-def users() -> ResponseReturnValue:
-    """Every user, or those whose name begins with what was typed: these by name, as their index has them."""
+def users(problems: dict[str, str] | None = None) -> str:
+    """Every user, or those whose name begins with what was typed: these by name, as their index has them.
+
+    With `problems`, by field, when a user could not be made here.
+    """
     statement, columns = sa.select(User), [by_time(User.created_at), BY_NAME]
     with own() as session:
         if name := request.args.get("user", "").strip():
             statement, columns = statement.where(begins_with(spelling_of(session, name))), [BY_NAME]
         found = listing(session, statement, then=User.id, columns=columns, filters=("user",))
-        return render_template("dashboard/users.html", found=found)
+        return render_template("dashboard/users.html", found=found, problems=problems or {}, typed=request.form)
 
 
 @dashboard.post("/users")
 @needs(Role.member)
 def add_user() -> ResponseReturnValue:
     """Make a user."""
-    with own() as session:
-        made = create_user(
-            session, request.form.get("username", ""), now=now(), full_name=request.form.get("full_name") or None
-        )
-        audit(session, "user.create", made.username)
+    try:
+        with own() as session:
+            made = create_user(
+                session, request.form.get("username", ""), now=now(), full_name=request.form.get("full_name") or None
+            )
+            audit(session, "user.create", made.username)
+    except BadFullName as problem:
+        return users({"full_name": problem.message()}), 422
+    except (BadUsername, UsernameTaken) as problem:
+        return users({"username": problem.message()}), 422
     return redirect(url_for("dashboard.user", user=made.id), 303)
 
 
@@ -170,12 +186,19 @@ def add_user() -> ResponseReturnValue:
 @needs(Role.viewer)
 def user(user: str) -> ResponseReturnValue:
     """One user: what is installed, whose accounts are connected (never their secrets), links."""
+    return _user_page(user)
+
+
+def _user_page(name: str, mistyped: str = "") -> str:
+    """`mistyped` is the field in which the username was to be typed once more, and wasn't."""
     with own() as session:
-        one = find_user(session, user)
+        one = find_user(session, name)
         newest = sa.select(Link).where(Link.user_id == one.id, Link.origin == LinkOrigin.link)
         return render_template(
             "dashboard/user.html",
             one=one,
+            mistyped=mistyped,
+            typed=request.form,
             credentials=credentials_of(session, one.id),
             installations=session.scalars(select_installations(user_ids=[one.id])).all(),
             links=session.scalars(newest.order_by(Link.created_at.desc()).limit(10)).all(),
@@ -201,13 +224,17 @@ def export(user: str) -> ResponseReturnValue:
 def erase(user: str) -> ResponseReturnValue:
     """Forget a user; wants the username typed, and a sign-in that isn't long ago."""
     require_proof()
-    with own() as session:
-        one = find_user(session, user)
-        if request.form.get("confirm", "").strip() != one.username:
-            raise NotTyped
-        receipt = {"userId": one.id, "username": one.username, "deletedAt": now().isoformat()}
-        delete_user(session, one, now())
-        audit(session, "user.delete", one.username, user=one.id)
+    try:
+        with own() as session:
+            one = find_user(session, user)
+            _require_typed("confirm", one)
+            receipt = {"userId": one.id, "username": one.username, "deletedAt": now().isoformat()}
+            exports = delete_user(session, one, now())
+            audit(session, "user.delete", one.username, user=one.id)
+    except NotTyped:
+        return _user_page(user, "confirm"), 422
+    if exports:
+        wipe_deleted(is_thorough=True)
     return render_template("dashboard/deleted.html", receipt=receipt)
 
 
@@ -215,11 +242,13 @@ def erase(user: str) -> ResponseReturnValue:
 def delete_logs(user: str) -> ResponseReturnValue:
     """Erase what was logged of a user's runs; wants the username typed, and a sign-in that isn't long ago."""
     require_proof()
-    with own() as session:
-        one = find_user(session, user)
-        if request.form.get("confirm-logs", "").strip() != one.username:
-            raise NotTyped
-        audit(session, "user.delete_logs", one.username, user=one.id)
+    try:
+        with own() as session:
+            one = find_user(session, user)
+            _require_typed("confirm-logs", one)
+            audit(session, "user.delete_logs", one.username, user=one.id)
+    except NotTyped:
+        return _user_page(user, "confirm-logs"), 422
     erasure = erase_logs(one.id)
     with own() as session:
         audit(session, "user.logs_deleted", one.username, user=one.id, runs=erasure.runs, steps=erasure.steps)

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from portal.audit.rules import write_down
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, needs, set_cookie
+from portal.dashboard.access import audit, dashboard, leave_former, needs, set_cookie
 from portal.db import transaction
 from portal.environments import Environment
 from portal.operators.models import OperatorSession, Role
@@ -22,24 +22,31 @@ def sign_in() -> ResponseReturnValue:
     """The *Continue* button of a sign-in link: opening it signs nobody in, because mail scanners open links too."""
     token = request.args.get("token", "")
     if not token:
-        return render_template("dashboard/sign_in.html", email=None, token="", refusal=None)
-    with transaction() as session:
-        try:
-            email = find_invitation(session, token, now()).operator.email
-        except InvitationUnusable as refusal:
-            page = render_template("dashboard/sign_in.html", email=None, token="", refusal=refusal)
-            return page, refusal.status
-    return render_template("dashboard/sign_in.html", email=email, token=token, refusal=None)
+        return _page()
+    try:
+        with transaction() as session:
+            return _page(email=find_invitation(session, token, now()).operator.email, token=token)
+    except InvitationUnusable as refusal:
+        return _page(refusal), refusal.status
+
+
+def _page(refusal: InvitationUnusable | None = None, *, email: str = "", token: str = "") -> str:
+    return render_template("dashboard/sign_in.html", refusal=refusal, email=email, token=token)
 
 
 @dashboard.post("/sign-in")
 @needs(None)
 def continue_sign_in() -> ResponseReturnValue:
     """Use the link up and start a session."""
-    with transaction() as session:
-        browser = request.headers.get("User-Agent", "")
-        row, token = use_invitation(session, request.form.get("token", ""), browser=browser, now=now())
-        write_down(session, "session.start", row.operator.email, actor=row.operator.email, environment=None, now=now())
+    browser = request.headers.get("User-Agent", "")
+    try:
+        with transaction() as session:
+            row, token = use_invitation(session, request.form.get("token", ""), browser=browser, now=now())
+            leave_former(session)
+            email = row.operator.email
+            write_down(session, "session.start", email, actor=email, environment=None, now=now())
+    except InvitationUnusable as refusal:
+        return _page(refusal), refusal.status
     response = make_response(redirect(url_for("dashboard.overview"), 303))
     set_cookie(response, token)
     return response
@@ -80,8 +87,9 @@ def end_one(session_id: str) -> ResponseReturnValue:
 @dashboard.post("/environment")
 @needs(Role.viewer)
 def switch_environment() -> ResponseReturnValue:
-    """Show the other environment from here on."""
-    wanted = Environment(request.form.get("environment", "production"))
-    with transaction() as session:
-        session.get_one(OperatorSession, g.session.id).environment = wanted
+    """Show the other environment from here on; one that there isn't changes nothing."""
+    wanted = request.form.get("environment", "")
+    if wanted in list(Environment):
+        with transaction() as session:
+            session.get_one(OperatorSession, g.session.id).environment = Environment(wanted)
     return redirect(url_for("dashboard.overview"), 303)

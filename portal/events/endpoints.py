@@ -119,7 +119,7 @@ def _require_name(given: str) -> str:
 
 def _require_kinds(given: Sequence[str]) -> list[str]:
     if set(given) - set(KINDS):
-        raise BadEndpoint("There is no such kind of event. Reload the page, and choose again.")
+        raise BadEndpoint("There is no such kind of event. Reload the page, and choose again.", "kind")
     return [kind for kind in KINDS if kind in given]
 
 
@@ -132,9 +132,11 @@ def _require_address(given: str) -> str:
     except ValueError:
         is_whole = False
     if not is_whole or len(url) > 2000 or re.search(r"[\s<>\"\\\x00-\x20\x7f]", url) or not url.isprintable():
-        raise BadEndpoint("Type the whole address, beginning with https:// (or http:// inside your own network).")
+        raise BadEndpoint(
+            "Type the whole address, beginning with https:// (or http:// inside your own network).", "url"
+        )
     if "@" in parts.netloc:
-        raise BadEndpoint("An address can’t hold a name or password: it is shown to all who read the events.")
+        raise BadEndpoint("An address can’t hold a name or password: the signatures prove who sends.", "url")
     if parts.fragment:
-        raise BadEndpoint("Leave out what follows the “#”: it never reaches a server.")
+        raise BadEndpoint("Leave out what follows the “#”: it never reaches a server.", "url")
     return url

@@ -59,10 +59,14 @@ class EndpointSilent(Refusal):
 
 
 class BadEndpoint(Refusal):
-    """What was typed about an endpoint can't be."""
+    """What was typed about an endpoint can't be. `field` is where: name, url or kind."""
 
     status = 422
     title = "This can’t be an endpoint"
+
+    def __init__(self, said: str, field: str = "name") -> None:
+        super().__init__(said)
+        self.field = field
 
 
 class EndpointStays(Refusal):

@@ -16,6 +16,7 @@ from portal.installations.models import Installation
 from portal.installations.rules import end_installation, standing_children
 from portal.integrations.models import Integration
 from portal.triggers.rules import remove_children, start_children, stop_children, upgrade_child
+from portal.users.export import forget_exports
 from portal.users.models import User
 from portal.workflows.errors import NotInstalled
 from portal.workflows.models import ChildWorkflow, Workflow
@@ -154,15 +155,20 @@ def delete_credential(session: Session, credential: Credential, now: datetime) -
     session.flush()
 
 
-def delete_user(session: Session, user: User, now: datetime) -> None:
+def delete_user(session: Session, user: User, now: datetime) -> int:
     """Forget a user with links, credentials and installations; what is running stops, and each removal is announced.
 
-    Events stay as they were told.
+    Events stay as they were told. Exports go: how many it were, so that the caller has their remains wiped.
     """
     standing = sa.select(Installation).where(Installation.user_id == user.id, Installation.removed_at.is_(None))
     for installation in session.scalars(standing).all():
         workflow_ids = [child.workflow_id for child in standing_children(session, installation.id)]
         _announce_removal(session, installation, workflow_ids, "user deleted", now)
     deactivate_all(session, user, now)
+    exports = forget_exports(session, user.id)
+    # Before the credentials that they name: PostgreSQL looks after each cascade, not after the whole of them.
+    theirs = sa.select(Installation.id).where(Installation.user_id == user.id)
+    session.execute(sa.delete(InstallationCredential).where(InstallationCredential.installation_id.in_(theirs)))
     session.execute(sa.delete(User).where(User.id == user.id).execution_options(synchronize_session=False))
     session.expunge(user)
+    return exports

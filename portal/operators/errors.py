@@ -1,4 +1,4 @@
-"""Why somebody isn't signed in by the provider (OpenID Connect), each with what to do instead."""
+"""Why somebody isn't signed in by the provider (OpenID Connect), or keeps a role; each with what to do instead."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class NotInvited(Refusal):
 
     def __init__(self, email: str) -> None:
         super().__init__(
-            f"Nobody has invited “{email[:255]}” yet. Ask an administrator to do it (`flask operator invite`)."
+            f"Nobody has invited “{email[:255]}” yet. Ask an administrator, or whoever set this portal up, "
+            "for a sign-in link."
         )
 
 
@@ -109,3 +110,16 @@ class OtherPerson(Refusal):
 
     def message(self) -> str:
         return "You are signed in as another operator than the one who was proved just now. Nothing was changed."
+
+
+class LastAdmin(Refusal):
+    """There must be somebody who may do everything."""
+
+    status = 409
+    title = "This is the last administrator"
+
+    def __init__(self, email: str) -> None:
+        super().__init__(
+            f"“{email}” is the only administrator. Make somebody else one first: "
+            "`flask operator invite EMAIL --role admin`."
+        )

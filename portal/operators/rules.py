@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from portal.environments import Environment
-from portal.operators.errors import DomainNotAllowed, NotInvited, OtherPerson
+from portal.operators.errors import DomainNotAllowed, LastAdmin, NotInvited, OtherPerson
 from portal.operators.models import Invitation, Operator, OperatorSession, Role
 from portal.refusals import Refusal
 from portal.settings import Settings
@@ -49,26 +49,31 @@ class InvitationUnusable(Refusal):
     title = "This sign-in link can’t be used"
 
     def message(self) -> str:
-        return "It works once, within an hour. Ask an administrator for a new one (`flask operator invite`)."
+        return (
+            "A sign-in link works once, within an hour of being made. "
+            "Ask an administrator, or whoever set this portal up, for a new one."
+        )
 
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def invite(session: Session, email: str, role: Role, now: datetime) -> tuple[Operator, str]:
-    """Make an operator (or change the role of one) and a sign-in link's token; it is given out this once.
+def invite(session: Session, email: str, role: Role | None, now: datetime) -> tuple[Operator, str]:
+    """A sign-in link's token for an operator, who is made if need be; it is given out this once.
 
-    Raises `BadEmail`.
+    Without a role, a newcomer is a member, and who is known keeps theirs. Raises `BadEmail`, `LastAdmin`.
     """
     email = email.strip().lower()
     if not _EMAIL.fullmatch(email):
         raise BadEmail(email)
     operator = session.scalar(sa.select(Operator).where(Operator.email == email))
     if operator is None:
-        operator = Operator(email=email, role=role, created_at=now)
+        operator = Operator(email=email, role=role or Role.member, created_at=now)
         session.add(operator)
-    operator.role = role
+    elif role is not None and role is not operator.role:
+        _require_other_admin(session, operator)
+        operator.role = role
     session.flush()
     token = secrets.token_urlsafe(32)
     session.add(
@@ -76,6 +81,14 @@ def invite(session: Session, email: str, role: Role, now: datetime) -> tuple[Ope
     )
     session.flush()
     return operator, token
+
+
+def _require_other_admin(session: Session, operator: Operator) -> None:
+    """Raises `LastAdmin` when nobody but `operator` is an administrator: then nobody could give the role any more."""
+    # Locked, so that two administrators can't take the role from each other at once.
+    admins = session.scalars(sa.select(Operator.id).where(Operator.role == Role.admin).with_for_update()).all()
+    if list(admins) == [operator.id]:
+        raise LastAdmin(operator.email)
 
 
 def sign_in_url(base_url: str, token: str) -> str:
@@ -212,9 +225,10 @@ def admit(session: Session, email: str, settings: Settings, now: datetime) -> tu
 
 
 def remove_operator(session: Session, email: str) -> None:
-    """Take an operator's access away, everywhere. Raises `UnknownOperator`."""
+    """Take an operator's access away, everywhere. Raises `UnknownOperator`, `LastAdmin`."""
     operator = session.scalar(sa.select(Operator).where(Operator.email == email.strip().lower()))
     if operator is None:
         raise UnknownOperator(email)
+    _require_other_admin(session, operator)
     session.delete(operator)
     session.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -145,6 +145,10 @@ def give_up(session: Session, task_id: str, sentence: str, now: datetime) -> Non
 def forget_old(session: Session, now: datetime) -> None:
     """Delete what ended a day ago, with its file, and what never came to an end within three. Safe to repeat."""
     is_old = sa.or_(Task.ended_at < now - KEPT, Task.created_at < now - 3 * KEPT)
-    ids = session.scalars(sa.select(Task.id).where(Task.created_at < now - KEPT, is_old)).all()
+    forget_tasks(session, session.scalars(sa.select(Task.id).where(Task.created_at < now - KEPT, is_old)).all())
+
+
+def forget_tasks(session: Session, ids: Sequence[str]) -> None:
+    """Delete work with its files. What is under way ends with the batch that it is at. Safe to repeat."""
     session.execute(sa.delete(TaskPart).where(TaskPart.task_id.in_(ids)).execution_options(synchronize_session=False))
     session.execute(sa.delete(Task).where(Task.id.in_(ids)).execution_options(synchronize_session=False))

@@ -10,14 +10,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from portal.http.addresses import without_secrets
 from portal.tasks.models import Task
-from portal.tasks.rules import File, add_part, long_work, start_task
+from portal.tasks.rules import File, add_part, forget_tasks, long_work, start_task
 from portal.users.models import User
 
 EXPORT = "users.export"
 BATCH = 500
 # Columns that open something; what they hold is never given out.
 SECRET = {"sealed", "token_hash", "key_hash"}
+_ADDRESSES = {"url"}
 # What both users and the vendor hang on: going down from there would leave the user.
 _SHARED = {"integrations", "integration_versions", "workflows", "workflow_versions", "endpoints"}
 
@@ -26,6 +28,14 @@ def start_export(session: Session, user: User, *, title: str, asked_by: str, now
     """Write the document in the background."""
     file = File(f"user-{user.id}.json", "application/json")
     return start_task(session, EXPORT, title=title, asked_by=asked_by, now=now, params={"user": user.id}, file=file)
+
+
+def forget_exports(session: Session, user_id: str) -> int:
+    """Delete the exports of a user, also those that are under way; how many it were."""
+    asked = sa.select(Task.id).where(Task.kind == EXPORT, Task.params["user"].as_string() == user_id)
+    ids = session.scalars(asked).all()
+    forget_tasks(session, ids)
+    return len(ids)
 
 
 @long_work(EXPORT, needs="member")
@@ -96,4 +106,6 @@ def _written(table: sa.Table, row: sa.RowMapping) -> str:
     # Bytes are sealed, whatever their column is called.
     is_open = {c.name for c in table.columns if c.name not in SECRET and not isinstance(c.type, sa.LargeBinary)}
     facts = {name: value for name, value in row.items() if name in is_open}
+    # Where events go is the vendor's, and may open a door there.
+    facts |= {name: without_secrets(facts[name]) for name in _ADDRESSES & facts.keys()}
     return json.dumps(facts, ensure_ascii=False, default=str)

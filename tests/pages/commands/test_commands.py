@@ -239,6 +239,16 @@ def test_health_and_the_public_key_are_served_and_metrics_are_not_public_in_prod
     assert "max-age" in live.get("/healthz").headers["Strict-Transport-Security"]
 
 
+def test_a_new_sign_in_link_changes_a_role_only_when_told_to(flask):
+    assert document(flask("operator", "invite", "ada@vendor.example", "--role", "admin", "--json"))["role"] == "admin"
+    assert document(flask("operator", "invite", "ada@vendor.example", "--json"))["role"] == "admin"
+    assert document(flask("operator", "invite", "bob@vendor.example", "--json"))["role"] == "member"
+    for words in (("invite", "ada@vendor.example", "--role", "viewer"), ("remove", "ada@vendor.example")):
+        refused = flask("operator", *words)
+        assert refused.exit_code == 1
+        assert "is the only administrator. Make somebody else one first" in refused.stderr
+
+
 def test_what_commands_change_is_in_the_audit_log(flask, app, shop):
     made = document(flask("link", "create", "--integration", NAME, "--user", "a@b.example", "--create-user", "--json"))
     flask("link", "revoke", made["linkId"])

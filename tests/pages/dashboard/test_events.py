@@ -145,7 +145,7 @@ def test_all_that_failed_is_redelivered_in_the_background_with_its_progress_show
     install(integration)
     change(app, sa.update(Delivery).values(state=DeliveryState.given_up, created_at=now() - timedelta(hours=1)))
     since = (now() - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M")
-    page = desk.post("/dashboard/events/redeliver", since=since, endpoint="documented-production")
+    page = desk.post("/dashboard/events", since=since, endpoint="documented-production")
     assert page.heading.startswith("Failed deliveries since")
     assert "<progress" in page.html
     assert 'role="status"' in page.html
@@ -162,7 +162,7 @@ def test_all_that_failed_is_redelivered_in_the_background_with_its_progress_show
 
 @pytest.mark.parametrize("since", ["", "soon", "2026-99-99"])
 def test_a_time_that_is_none_is_refused_in_words(desk, since):
-    page = desk.post("/dashboard/events/redeliver", since=since)
+    page = desk.post("/dashboard/events", since=since)
     assert page.status == 422
     assert "Say since when" in page.text
 
@@ -170,7 +170,7 @@ def test_a_time_that_is_none_is_refused_in_words(desk, since):
 def test_the_other_environment_s_endpoints_deliveries_and_work_are_not_there(desk, app, install, integration):
     one = add(desk)
     install(integration)
-    work = desk.post("/dashboard/events/redeliver", since="1h").response.request.path
+    work = desk.post("/dashboard/events", since="1h").response.request.path
     with app.app_context(), transaction() as session:
         (delivery,) = session.scalars(sa.select(Delivery.id))
     desk.post("/dashboard/environment", environment="development")
@@ -181,7 +181,7 @@ def test_the_other_environment_s_endpoints_deliveries_and_work_are_not_there(des
         f"/dashboard/endpoints/{one}/test", f"/dashboard/deliveries/{delivery}/redeliver",
     ):  # fmt: skip
         assert desk.post(path).status == 404
-    assert desk.post("/dashboard/events/redeliver", since="1h", endpoint=one).status == 404
+    assert desk.post("/dashboard/events", since="1h", endpoint=one).status == 404
     assert "http://10.0.0.7/hooks" not in desk.get("/dashboard/endpoints").text
     assert "There is nothing just now" in desk.get("/dashboard/tasks").text
 
@@ -277,3 +277,44 @@ def test_the_public_keys_and_the_snippets_can_be_copied(desk, app):
     assert answer.text.count("BEGIN PUBLIC KEY") == 2
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.text.startswith(app.test_client().get("/security/public_key.pem").text)
+
+
+SECRET_ADDRESS = "https://hooks.example/x?token=t0psecret"
+
+
+@pytest.mark.parametrize("role", Role)
+def test_what_is_secret_in_an_address_is_for_administrators_alone(desk, sign_in, app, role):
+    made = desk.post("/dashboard/endpoints", name="hooks", url=SECRET_ADDRESS, kind="link.opened")
+    at = made.response.request.path
+    event = desk.post(f"{at}/test", kind="link.opened").response.request.path
+    reader = sign_in(role, f"reader-{role}@vendor.example")
+    for page in ("/dashboard/endpoints", at, event):
+        shown = reader.get(page).text
+        assert "https://hooks.example/x?token=" in shown
+        assert ("t0psecret" in shown) == (role is Role.admin), page
+        part = reader.client.get(page, headers={"HX-Request": "true"}).text
+        assert ("t0psecret" in part) == (role is Role.admin), page
+
+
+def test_the_audit_log_keeps_no_secret_of_an_address(desk, app):
+    at = desk.post("/dashboard/endpoints", name="hooks", url=SECRET_ADDRESS, kind="link.opened").response.request.path
+    desk.post(f"{at}/test", kind="link.opened")
+    change(app, sa.update(Event).values(type="link.opened"))
+    with app.app_context(), transaction() as session:
+        delivery = session.scalars(sa.select(Delivery.id)).one()
+    desk.post(f"/dashboard/deliveries/{delivery}/redeliver")
+    desk.post(f"{at}/remove")
+    log = desk.get("/dashboard/audit").text
+    assert all(deed in log for deed in ("endpoint.create", "event.redeliver", "endpoint.remove"))
+    assert log.count("https://hooks.example/x?token=…") == 3
+    assert "t0psecret" not in log
+
+
+def test_an_export_shows_no_secret_of_an_address_either(desk, sign_in, app, user, install, integration):
+    install(integration)
+    change(app, sa.update(Delivery).values(url=SECRET_ADDRESS))
+    task = sign_in(Role.member).post(f"/dashboard/users/{user}/export").response.request.path
+    do_long_work(app)
+    file = sign_in(Role.member).client.get(f"{task}/file").text
+    assert "https://hooks.example/x?token=…" in file
+    assert "t0psecret" not in file

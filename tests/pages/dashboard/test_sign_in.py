@@ -30,7 +30,7 @@ def test_a_sign_in_link_works_once_and_opening_it_does_not_use_it(app, sign_in):
     assert client.get("/dashboard/").status_code == 200
     again = app.test_client().post("/dashboard/sign-in", data={"token": token})
     assert again.status_code == 410
-    assert "It works once" in again.text
+    assert "A sign-in link works once" in again.text
 
 
 def test_a_sign_in_link_is_over_after_an_hour(app):

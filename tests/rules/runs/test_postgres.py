@@ -21,14 +21,19 @@ from portal.clock import now
 from portal.db import engine, transaction
 from portal.db.migrating import upgrade
 from portal.environments import Environment
+from portal.installations.changing import delete_user
 from portal.runs import turns
 from portal.runs.logs import count_runs
 from portal.runs.models import Run, RunState
 from portal.runs.rules import Item, record_items
 from portal.runs.turns import Progress
 from portal.sandbox.shop import Shop
+from portal.tasks.models import Task, TaskPart
+from portal.tasks.rules import do_batch
 from portal.triggers import polling
 from portal.triggers.rules import start_children, stop_children
+from portal.users.export import start_export
+from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
 from tests.runtime import SEND, Ingest, World, end, make_bare_world, take_every_event, workflow
 from tests.stage import Provider, free_port
@@ -235,3 +240,15 @@ def test_a_run_goes_through_all_its_steps_under_the_engine(world):
         runs = world.settled(child, 2)
     assert [run.state for run in runs] == [RunState.succeeded] * 2
     assert [asked.json for asked in world.ingest.of(child.user)] == [1, 2, 3]
+
+
+def test_a_user_who_has_something_installed_goes_with_everything_and_with_the_exports(world, child):
+    with transaction(Environment.production) as session:
+        user = session.get_one(User, child.user)
+        done = start_export(session, user, title="All data", asked_by="ada@vendor.example", now=now()).id
+        assert do_batch(session, done, now())
+    with transaction(Environment.production) as session:
+        assert delete_user(session, session.get_one(User, child.user), now()) == 1
+    with transaction() as session:
+        assert session.get(Task, done) is None
+        assert session.get(TaskPart, (done, 1)) is None
