@@ -13,7 +13,7 @@ from portal.clock import now
 from portal.credentials.rules import credentials_of, drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own, require_proof
 from portal.dashboard.children import after_stopping, ask_for_settings
-from portal.dashboard.lists import BY_NAME, Column, by_time, chosen, listing, named_integrations, people_named
+from portal.dashboard.lists import Column, by_name, by_time, chosen, listing, named_integrations, people_named
 from portal.dashboard.share import show_made
 from portal.installations.changing import (
     activate_installation,
@@ -61,15 +61,14 @@ def links() -> ResponseReturnValue:
     state = chosen(LinkState, "state")
     with own() as session:
         people = people_named(session)
-        statement = select_links(
-            at, state=state, integration_id=request.args.get("integration") or None, user_ids=people.ids
-        )
+        statement = select_links(at, state=state, integration_id=request.args.get("integration") or None)
         found = listing(
             session,
             statement,
             then=Link.id,
-            columns=[_column(moment, state) for moment in moments_to_sort_by(state)],
+            columns=[_column(moment, state) for moment in moments_to_sort_by(state, are_one_s=people.ids is not None)],
             filters=("user", "state", "integration"),
+            among=people.among(Link.user_id),
         )
         return render_template(
             "dashboard/links.html",
@@ -146,10 +145,10 @@ def replace(link: str) -> ResponseReturnValue:
 @needs(Role.viewer)
 def users() -> ResponseReturnValue:
     """Every user, or those whose name begins with what was typed: these by name, as their index has them."""
-    statement, columns = sa.select(User), [by_time(User.created_at), BY_NAME]
+    statement, columns = sa.select(User), [by_time(User.created_at), by_name(User.username)]
     with own() as session:
         if name := request.args.get("user", "").strip():
-            statement, columns = statement.where(begins_with(spelling_of(session, name))), [BY_NAME]
+            statement, columns = statement.where(begins_with(spelling_of(session, name))), [by_name(User.username)]
         found = listing(session, statement, then=User.id, columns=columns, filters=("user",))
         return render_template("dashboard/users.html", found=found)
 
@@ -177,9 +176,11 @@ def user(user: str) -> ResponseReturnValue:
             "dashboard/user.html",
             one=one,
             credentials=credentials_of(session, one.id),
-            installations=session.scalars(select_installations(user_ids=[one.id])).all(),
+            installations=session.scalars(select_installations().where(Installation.user_id == one.id)).all(),
             links=session.scalars(newest.order_by(Link.created_at.desc()).limit(10)).all(),
-            runs=session.scalars(select_runs(user_ids=[one.id]).order_by(Run.created_at.desc()).limit(5)).all(),
+            runs=session.scalars(
+                select_runs().where(Run.user_id == one.id).order_by(Run.created_at.desc()).limit(5)
+            ).all(),
             at=now(),
         )
 
@@ -239,7 +240,6 @@ def installations() -> ResponseReturnValue:
         statement = select_installations(
             is_enabled=None if state is None else state is InstallationState.running,
             integration_id=request.args.get("integration") or None,
-            user_ids=people.ids,
         )
         found = listing(
             session,
@@ -247,6 +247,7 @@ def installations() -> ResponseReturnValue:
             by=Installation.installed_at,
             then=Installation.id,
             filters=("user", "state", "integration"),
+            among=people.among(Installation.user_id),
         )
         return render_template(
             "dashboard/installations.html",

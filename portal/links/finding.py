@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,9 +16,8 @@ def select_links(
     *,
     state: LinkState | None = None,
     integration_id: str | None = None,
-    user_ids: Sequence[str] | None = None,
 ) -> sa.Select[Link]:
-    """The links that were handed out, in this state at the moment `at`, of this integration, for one of these users."""
+    """The links that were handed out, in this state at the moment `at`, of this integration."""
     statement = (
         sa.select(Link)
         .where(Link.origin == LinkOrigin.link)
@@ -29,13 +27,13 @@ def select_links(
         statement = statement.where(in_state(state, at))
     if integration_id is not None:
         statement = statement.where(Link.integration_id == integration_id)
-    if user_ids is not None:
-        statement = statement.where(Link.user_id.in_(user_ids))
     return statement
 
 
-def moments_to_sort_by(state: LinkState | None) -> list[InstrumentedAttribute[datetime]]:
-    """The moments in whose order such a list can be read; the usual one first."""
+def moments_to_sort_by(state: LinkState | None, *, are_one_s: bool = False) -> list[InstrumentedAttribute[datetime]]:
+    """The moments in whose order such a list can be read; the usual one first. Those of one user: as they were made."""
+    if are_one_s:
+        return [Link.created_at]
     if state is None:
         return [Link.created_at, Link.expires_at]
     return [getattr(Link, STATE_ORDER[state])]
