@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -89,9 +89,9 @@ class People:
     ids: list[str] | None
     are_more: bool = False
 
-    def among(self, column: InstrumentedAttribute[str]) -> Among | None:
-        """Those of the rows that are theirs, as `column` says."""
-        return None if self.ids is None else Among(column, self.ids)
+    def among(self, is_of: Callable[[str], sa.ColumnElement[bool]]) -> Among | None:
+        """Those of the rows that are theirs; `is_of` is the condition that a row is one user's."""
+        return None if self.ids is None else Among(self.ids, is_of)
 
 
 def people_named(session: Session) -> People:

@@ -38,7 +38,12 @@ def runs() -> ResponseReturnValue:
             since=_moment(request.args.get("since", "")),
         )
         found = listing(
-            session, statement, by=Run.created_at, then=Run.id, filters=FILTERS, among=people.among(Run.user_id)
+            session,
+            statement,
+            by=Run.created_at,
+            then=Run.id,
+            filters=FILTERS,
+            among=people.among(lambda one: Run.user_id == one),
         )
         workflows = session.scalars(sa.select(Workflow).order_by(Workflow.name, Workflow.id).limit(MOST_WORKFLOWS))
         return render_template(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -31,10 +31,10 @@ class BadCursor(Refusal):
 
 @dataclass(frozen=True)
 class Among:
-    """Some owners whose rows alone are wanted, however many each has; `column` says whose a row is."""
+    """Some owners whose rows alone are wanted, however many each has; `is_of` is the condition that a row is one's."""
 
-    column: InstrumentedAttribute[str]
     owners: Sequence[str]
+    is_of: Callable[[str], sa.ColumnElement[bool]]
 
 
 def page(
@@ -80,12 +80,12 @@ def _of_owners(
     if not among.owners:
         return sa.false()
     if len(among.owners) == 1:
-        return among.column == among.owners[0]
+        return among.is_of(among.owners[0])
     # The first rows of each. A database that is asked for all of them at once reads whatever they have, to sort it.
     by, then = place
     order = _in_order(place, is_newest_first)
     each = [
-        sa.select(by.label("place"), then.label("row")).where(wanted, among.column == one).order_by(*order).limit(limit)
+        sa.select(by.label("place"), then.label("row")).where(wanted, among.is_of(one)).order_by(*order).limit(limit)
         for one in among.owners
     ]
     some = sa.union_all(*(sa.select(one.subquery()) for one in each)).subquery()

@@ -18,6 +18,8 @@ from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.models import Installation, InstallationCredential
 from portal.integrations.models import Integration
+from portal.links.finding import NEWEST
+from portal.links.models import Link
 from portal.users.models import User
 from portal.users.rules import search_users
 from tests.backend import change
@@ -241,6 +243,55 @@ def test_a_filter_by_a_common_beginning_says_how_far_it_looks(desk, backend, int
     view = desk.get("/dashboard/links?user=ada")
     assert "Many usernames begin with “ada”: this looks at the first 50 of them." in view.text
     assert "Many usernames" not in desk.get("/dashboard/installations?user=ada0").text
+
+
+def test_what_several_users_have_is_in_one_order_over_all_pages(desk, app, integration):
+    at, made = now(), []
+    with app.app_context(), transaction(Environment.production) as session:
+        users = [User(username=f"ada{n}@shop.example") for n in range(3)]
+        session.add_all([*users, User(username="bob")])
+        session.flush()
+        for n in range(130):  # two of the same moment, of different users
+            one = users[n % 3]
+            moment = at - timedelta(minutes=n // 2)
+            session.add(
+                Link(
+                    token_hash=f"{n}",
+                    user_id=one.id,
+                    integration_id=integration,
+                    created_at=moment,
+                    expires_at=at + timedelta(days=1),
+                )
+            )
+            made.append((moment, one.username))
+    for order in ("", "&order=oldest"):
+        seen = ordered(desk, f"/dashboard/links?user=ada{order}")
+        assert len(seen) == 130
+        expected = sorted(made, reverse=not order)
+        assert [set(seen[n : n + 2]) for n in range(0, 130, 2)] == [
+            {name for _, name in expected[n : n + 2]} for n in range(0, 130, 2)
+        ]
+
+
+def test_among_very_many_links_of_a_user_it_says_how_far_a_filter_looks(desk, app, user, integration):
+    at = now()
+    with app.app_context(), transaction(Environment.production) as session:
+        session.add_all(
+            Link(
+                token_hash=f"{n}",
+                user_id=user,
+                integration_id=integration,
+                created_at=at - timedelta(minutes=n),
+                expires_at=at + timedelta(days=1),
+                revoked_at=at if n in (NEWEST - 1, NEWEST) else None,
+            )
+            for n in range(NEWEST + 1)
+        )
+    view = desk.get("/dashboard/links?user=ada&state=revoked")
+    assert "There are very many links of one user: of each, this looks at the newest 200." in view.text
+    assert len(ordered(desk, "/dashboard/links?user=ada&state=revoked")) == 1
+    assert len(ordered(desk, "/dashboard/links?user=ada")) == NEWEST + 1
+    assert "very many links" not in desk.get("/dashboard/links?user=ada").text
 
 
 def cursor(*facts: object) -> str:
