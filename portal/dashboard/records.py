@@ -26,7 +26,7 @@ from portal.installations.changing import (
 from portal.installations.finding import InstallationState, select_installations
 from portal.installations.models import Installation
 from portal.installations.rules import standing_children
-from portal.links.finding import NEWEST, have_more, is_for, is_newest_of, moments_to_sort_by, select_links
+from portal.links.finding import NEWEST, ends_of_newest, is_for, moments_to_sort_by, select_links
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.links.rules import create_link, find_by_id, revoke_link
 from portal.operators.models import Role
@@ -63,13 +63,14 @@ def links() -> ResponseReturnValue:
         people = people_named(session)
         statement = select_links(at, state=state, integration_id=request.args.get("integration") or None)
         is_narrowed = state is not None or bool(request.args.get("integration"))
+        ends = ends_of_newest(session, people.ids) if is_narrowed and people.ids else {}
         found = listing(
             session,
             statement,
             then=Link.id,
             columns=[_column(moment, state) for moment in moments_to_sort_by(state, are_one_s=people.ids is not None)],
             filters=("user", "state", "integration"),
-            among=people.among(is_newest_of if is_narrowed else is_for),
+            among=people.among(lambda one: is_for(one, ends.get(one))),
         )
         return render_template(
             "dashboard/links.html",
@@ -77,7 +78,7 @@ def links() -> ResponseReturnValue:
             people=people,
             states=list(LinkState),
             integrations=named_integrations(session),
-            newest=NEWEST if is_narrowed and have_more(session, people.ids or []) else None,
+            newest=NEWEST if ends else None,
             at=at,
         )
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, joinedload
 
 from portal.links.models import STATE_ORDER, Link, LinkOrigin, LinkState
 from portal.links.rules import in_state
+from portal.users.models import User
 
-NEWEST = 200  # links of a user that are looked at, where a state or an integration is asked for as well
-_EVER = datetime(1, 1, 1, tzinfo=UTC)
+# Links of a user that are looked at where a state or an integration is asked for as well: no index leads to those.
+NEWEST = 200
+_made = aliased(Link, name="made")
 
 
 def select_links(
@@ -34,31 +36,24 @@ def select_links(
     return statement
 
 
-def is_for(user_id: str) -> sa.ColumnElement[bool]:
-    """The condition that a link is for this user."""
-    return Link.user_id == user_id
+Place = tuple[datetime, str]  # of a link in the order in which they were made
 
 
-def is_newest_of(user_id: str) -> sa.ColumnElement[bool]:
-    """The same, and that it is among the user's `NEWEST` ones: no index leads to those of a state or an integration."""
-    oldest = _made_for(user_id).offset(NEWEST - 1).limit(1).scalar_subquery()
-    return sa.and_(
-        is_for(user_id), Link.created_at >= sa.func.coalesce(oldest, sa.literal(_EVER, Link.created_at.type))
-    )
+def ends_of_newest(session: Session, user_ids: Sequence[str]) -> dict[str, Place]:
+    """For each of these users who has more than `NEWEST` links, the place of the first one that isn't looked at."""
+    ordered = sa.select(_made.id).where(_made.user_id == User.id, _made.origin == LinkOrigin.link)
+    end = ordered.order_by(_made.created_at.desc(), _made.id.desc()).offset(NEWEST).limit(1).scalar_subquery()
+    found = sa.select(User.id, Link.created_at, Link.id).select_from(User).join(Link, Link.id == end)
+    rows = session.execute(found.where(User.id.in_(user_ids)))
+    return {one: (at, row_id) for one, at, row_id in rows}
 
 
-def have_more(session: Session, user_ids: Sequence[str]) -> bool:
-    """Whether any of these users has more links than `is_newest_of` looks at."""
-    if not user_ids:
-        return False
-    each = [sa.select(_made_for(one).offset(NEWEST).limit(1).subquery()) for one in user_ids]
-    return session.execute(sa.union_all(*each).limit(1)).first() is not None
-
-
-def _made_for(user_id: str) -> sa.Select[datetime]:
-    made = aliased(Link)
-    handed_out = sa.select(made.created_at).where(made.user_id == user_id, made.origin == LinkOrigin.link)
-    return handed_out.order_by(made.created_at.desc())
+def is_for(user_id: str, end: Place | None = None) -> sa.ColumnElement[bool]:
+    """The condition that a link is for this user, and newer than the one at `end`."""
+    if end is None:
+        return Link.user_id == user_id
+    at, row_id = sa.literal(end[0], Link.created_at.type), sa.literal(end[1])
+    return sa.and_(Link.user_id == user_id, sa.tuple_(Link.created_at, Link.id) > sa.tuple_(at, row_id))
 
 
 def moments_to_sort_by(state: LinkState | None, *, are_one_s: bool = False) -> list[InstrumentedAttribute[datetime]]:

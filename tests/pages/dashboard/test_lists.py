@@ -12,14 +12,23 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from portal import attention
+from portal.api_keys.rules import create_api_key
 from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
+from portal.events.endpoints import add_endpoint, find_endpoint
+from portal.events.models import Delivery, DeliveryState, documented_id
+from portal.events.rules import announce, send_test_event
 from portal.installations.models import Installation, InstallationCredential
 from portal.integrations.models import Integration
 from portal.links.finding import NEWEST
 from portal.links.models import Link
+from portal.operators.models import Operator
+from portal.operators.rules import start_session
+from portal.tasks.rules import start_task
+from portal.users.export import EXPORT
 from portal.users.models import User
 from portal.users.rules import search_users
 from tests.backend import change
@@ -159,12 +168,15 @@ def test_what_is_one_user_s_is_found_by_the_user_and_never_by_the_indexes_of_lis
     assert all(re.search(r"\((user_id|id|token_hash)=\?", step) for step in lookups), lookups
 
 
-def ordered(desk, path: str) -> list[str]:
+FIRST = r'<td data-label="[A-Z]\w+"><a [^>]*>([^<]+)</a>'
+
+
+def ordered(desk, path: str, cell: str = FIRST) -> list[str]:
     """The first cells of every page, one after the other."""
     seen = []
     while path:
         view = desk.get(path)
-        seen += re.findall(r'<td data-label="[A-Z]\w+"><a [^>]*>([^<]+)</a>', view.html)
+        seen += re.findall(cell, view.html)
         found = re.search(r'<a href="([^"]+)">Next page', view.html)
         path = html.unescape(found[1]) if found else ""
     return seen
@@ -190,6 +202,90 @@ def test_rows_of_the_same_moment_are_each_on_one_page(desk, app):
         session.add_all(User(username=f"same{n:03}", created_at=at) for n in range(130))
     seen = ordered(desk, "/dashboard/users")
     assert len(seen) == len(set(seen)) == 130
+
+
+def test_the_oldest_of_many_keys_is_found_and_can_be_revoked(desk, app):
+    with app.app_context(), transaction(Environment.production) as session:
+        keys = [
+            create_api_key(session, f"key {n:03}", environment=Environment.production, now=now())[0] for n in range(210)
+        ]
+        for n, key in enumerate(keys):
+            key.created_at = now() - timedelta(minutes=n)
+        oldest = keys[-1].id
+    names = [f"key {n:03}" for n in range(210)]
+    assert shown_keys(desk, "/dashboard/api-keys") == names
+    assert shown_keys(desk, "/dashboard/api-keys?order=oldest") == names[::-1]
+    assert shown_keys(desk, "/dashboard/api-keys?order=z-a") == names[::-1]
+    desk.post(f"/dashboard/api-keys/{oldest}/revoke")
+    assert shown_keys(desk, "/dashboard/api-keys?state=revoked") == names[-1:]
+    assert shown_keys(desk, "/dashboard/api-keys?state=in_use") == names[:-1]
+    desk.post("/dashboard/environment", environment="development")
+    assert "There are none in development." in desk.get("/dashboard/api-keys").text
+    assert "No key is like that. Show all keys." in desk.get("/dashboard/api-keys?state=revoked").text
+
+
+def shown_keys(desk, path: str) -> list[str]:
+    return ordered(desk, path, r'<td data-label="Name">([^<]+)<')
+
+
+def test_everything_that_somebody_asked_for_is_listed_and_nobody_else_s(desk, app, sign_in):
+    with app.app_context(), transaction(Environment.production) as session:
+        for n in range(120):
+            start_task(
+                session, EXPORT, title=f"Task {n:03}", asked_by=desk.email, now=now() - timedelta(minutes=n), params={}
+            )
+    titles = [f"Task {n:03}" for n in range(120)]
+    assert ordered(desk, "/dashboard/tasks") == titles
+    assert ordered(desk, "/dashboard/tasks?order=oldest") == titles[::-1]
+    assert ordered(sign_in(email="other@vendor.example"), "/dashboard/tasks") == []
+    desk.post("/dashboard/environment", environment="development")
+    assert ordered(desk, "/dashboard/tasks") == []
+
+
+def test_endpoints_are_listed_by_age_and_by_name(desk, app):
+    with app.app_context(), transaction(Environment.production) as session:
+        for n, name in enumerate(("billing", "Archive", "crm")):
+            add_endpoint(session, name=name, url="https://vendor.example", kinds=[], now=now() + timedelta(minutes=n))
+    by_age = ["Documented endpoint", "billing", "Archive", "crm"]
+    assert ordered(desk, "/dashboard/endpoints") == by_age
+    assert ordered(desk, "/dashboard/endpoints?order=newest") == by_age[::-1]
+    assert ordered(desk, "/dashboard/endpoints?order=a-z") == sorted(by_age)
+
+
+def test_everywhere_somebody_is_signed_in_is_listed_over_all_pages(desk, app, sign_in):
+    at = now()
+    sign_in(email="other@vendor.example")
+    with app.app_context(), transaction() as session:
+        me = session.scalars(sa.select(Operator).where(Operator.email == desk.email)).one()
+        for n in range(60):
+            row, _ = start_session(session, me, browser=f"browser {n:02}", now=at - timedelta(hours=n + 1))
+            row.seen_at = at - timedelta(minutes=60 - n)
+    browsers = [f"browser {n:02}" for n in range(60)]
+    here = r'<td data-label="Browser">(browser \d\d)'
+    assert ordered(desk, "/dashboard/sessions", here) == browsers[::-1]
+    assert ordered(desk, "/dashboard/sessions?order=last", here) == browsers
+    assert ordered(desk, "/dashboard/sessions?order=first", here) == browsers[::-1]
+
+
+def test_an_endpoint_of_the_other_environment_shows_nothing(desk, app, user):
+    with app.app_context(), transaction(Environment.production) as session:
+        send_test_event(session, find_endpoint(session, documented_id(Environment.production)), "link.failed", now())
+    for filters in ("", "&state=pending", "&kind=test", "&state=pending&kind=test"):
+        path = f"/dashboard/events?endpoint=documented-production{filters}"
+        desk.post("/dashboard/environment", environment="production")
+        assert ordered(desk, path) == ["test"]
+        desk.post("/dashboard/environment", environment="development")
+        assert ordered(desk, path) == []
+    assert ordered(desk, "/dashboard/events?state=pending") == []
+
+
+def test_many_failures_of_an_endpoint_are_counted_as_far_as_they_say(desk, app, user, monkeypatch):
+    monkeypatch.setattr(attention, "MOST_FAILING", 3)
+    with app.app_context(), transaction(Environment.production) as session:
+        for _ in range(4):
+            announce(session, "installation.finished", {}, environment=Environment.production, now=now())
+    change(app, sa.update(Delivery).values(state=DeliveryState.given_up))
+    assert "3+ failing" in desk.get("/dashboard/endpoints").text
 
 
 def test_a_column_s_head_tells_the_order_and_turns_it_round(desk, user, integration, backend):
