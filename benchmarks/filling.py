@@ -58,9 +58,10 @@ _STATEMENTS = {
             'Link ' || i, '{{}}'
         FROM n""",
     "3": f"""INSERT INTO runs (id, environment, child_id, workflow_id, user_id, version, number, trigger, state, leg,
-            is_parked, progress, actions, attempts, created_at, started_at, ended_at)
+            is_parked, progress, actions, attempts, error, created_at, started_at, ended_at)
         SELECT {_ID}, 'production', printf('e%023x', (i % 2) * i), :workflow, {_USER.format("(i % 2)")}, 1, i, 'poll',
-            CASE i % 20 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1, 0, 3, 3, 1, {_NOW}, {_NOW}, {_NOW} FROM n""",
+            CASE i % 20 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1, 0, 3, 3, 1,
+            CASE i % 20 WHEN 0 THEN 'vendor.example answered 500.' END, {_NOW}, {_NOW}, {_NOW} FROM n""",
     "4": f"""INSERT INTO api_keys (id, environment, name, prefix, key_hash, created_at, revoked_at)
         SELECT {_ID}, 'production', printf('backend %07d', (i * 7919) % 1000003), 'portal_live_' || i, {_ID}, {_NOW},
             CASE WHEN i % 20 THEN {_LATER} END FROM n""",
