@@ -1,4 +1,7 @@
-"""Filling a portal's SQLite database with rows by the million: users, links, installations, events, the audit log."""
+"""Filling a portal's SQLite database with rows by the million, all of them in production, for every list there is.
+
+One user, the first, has a fourth of the links and half of the runs.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ def _at(shift: str = "0") -> str:
 _NOW = _at("'+0 seconds'")
 _LATER = _at("'+1 hour'")
 _WEEK = _at("'+7 days'")
+_USER = "printf('a%023x', {} * i)"
+_KIND = "CASE i % 7 WHEN 3 THEN 'link.opened' ELSE 'installation.finished' END"
 # Of twenty links eleven were used, four ran out, one was taken back; those of the last week may still go on.
 _STATEMENTS = {
     "a": f"""INSERT INTO users (id, environment, username, full_name, created_at)
@@ -25,7 +30,7 @@ _STATEMENTS = {
         FROM n""",
     "b": f"""INSERT INTO links (id, environment, token_hash, user_id, integration_id, origin, always_show_credentials,
             created_at, expires_at, opened_at, verified_at, finished_at, revoked_at)
-        SELECT {_ID}, 'production', {_ID}, printf('a%023x', i), :integration, 'link', 1, {_NOW}, {_WEEK},
+        SELECT {_ID}, 'production', {_ID}, {_USER.format("(i % 4 > 0)")}, :integration, 'link', 1, {_NOW}, {_WEEK},
             CASE WHEN i % 20 < 14 THEN {_LATER} END, CASE WHEN i % 20 < 12 THEN {_LATER} END,
             CASE WHEN i % 20 < 11 THEN {_LATER} END, CASE WHEN i % 20 = 19 THEN {_LATER} END FROM n""",
     "c": f"""INSERT INTO installations (id, environment, user_id, integration_id, is_enabled, installed_at, removed_at)
@@ -37,35 +42,54 @@ _STATEMENTS = {
     "": """INSERT INTO installation_credentials (installation_id, app, credential_id)
         SELECT printf('c%023x', i), 'magento', printf('d%023x', i) FROM n""",
     "e": f"""INSERT INTO child_workflows
-            (id, environment, installation_id, workflow_id, version_id, definition, "values", is_active, created_at)
-        SELECT {_ID}, 'production', printf('c%023x', i), :workflow, :version, '{{}}', '{{}}', 1, {_NOW} FROM n""",
+            (id, environment, installation_id, user_id, workflow_id, version_id, definition, "values", is_active,
+            runs_made, created_at)
+        SELECT {_ID}, 'production', printf('c%023x', i), printf('a%023x', i), :workflow, :version, :definition, '{{}}',
+            1, 1, {_NOW} FROM n""",
     "f": f"""INSERT INTO events (id, environment, type, payload, installation_id, created_at)
-        SELECT {_ID}, 'production', 'installation.finished', '{{}}', printf('c%023x', i), {_NOW} FROM n""",
-    "0": f"""INSERT INTO deliveries (id, event_id, url, state, created_at)
-        SELECT {_ID}, printf('f%023x', i), 'https://vendor.example/webhook',
-            CASE i % 20 WHEN 0 THEN 'given_up' ELSE 'delivered' END, {_NOW} FROM n""",
+        SELECT {_ID}, 'production', {_KIND}, '{{}}', printf('c%023x', i), {_NOW} FROM n""",
+    "0": f"""INSERT INTO deliveries (id, environment, event_id, endpoint_id, type, url, state, created_at)
+        SELECT {_ID}, 'production', printf('f%023x', i), 'documented-production', {_KIND},
+            'https://vendor.example/webhook', CASE i % 20 WHEN 0 THEN 'given_up' ELSE 'delivered' END, {_NOW} FROM n""",
     "1": f"""INSERT INTO delivery_attempts (id, delivery_id, number, at, status, latency_ms)
         SELECT {_ID}, printf('0%023x', i), 1, {_NOW}, 204, 12 FROM n""",
     "2": f"""INSERT INTO audit_entries (id, at, actor, environment, action, subject, details)
         SELECT {_ID}, {_NOW}, 'operator' || (i % 10) || '@bench.example', 'production', 'link.create',
             'Link ' || i, '{{}}'
         FROM n""",
+    "3": f"""INSERT INTO runs (id, environment, child_id, workflow_id, user_id, version, number, trigger, state, leg,
+            is_parked, progress, actions, attempts, error, created_at, started_at, ended_at)
+        SELECT {_ID}, 'production', printf('e%023x', (i % 2) * i), :workflow, {_USER.format("(i % 2)")}, 1, i, 'poll',
+            CASE i % 20 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1, 0, 3, 3, 1,
+            CASE i % 20 WHEN 0 THEN 'vendor.example answered 500.' END, {_NOW}, {_NOW}, {_NOW} FROM n""",
+    "4": f"""INSERT INTO api_keys (id, environment, name, prefix, key_hash, created_at, revoked_at)
+        SELECT {_ID}, 'production', printf('backend %07d', (i * 7919) % 1000003), 'portal_live_' || i, {_ID}, {_NOW},
+            CASE WHEN i % 20 THEN {_LATER} END FROM n""",
+    "5": f"""INSERT INTO tasks (id, environment, kind, title, asked_by, params, "cursor", done, state, created_at,
+            ended_at)
+        SELECT {_ID}, 'production', 'users.export', 'All data of user ' || i, :asked_by, '{{}}', '{{}}', 1, 'done',
+            {_NOW}, {_NOW} FROM n""",
 }
 
 
-def fill(instance: Path, count: int) -> None:
-    """Add `count` rows of each kind, of the first integration that is there, to a portal that hasn't been filled."""
+def fill(instance: Path, count: int, asked_by: str = "") -> None:
+    """Add `count` rows of each kind, of the first integration that is there, to a portal that hasn't been filled.
+
+    `asked_by` is the operator whose long work there is.
+    """
     engine = sa.create_engine(f"sqlite:///{instance / 'portal.sqlite3'}")
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA cache_size=-400000")
         known = connection.execute(
             sa.text(
-                """SELECT integrations.id AS integration, workflows.id AS workflow, workflow_versions.id AS version
+                """SELECT integrations.id AS integration, workflows.id AS workflow, workflow_versions.id AS version,
+                    workflow_versions.definition AS definition
                 FROM integrations JOIN workflows ON integration_id = integrations.id
                 JOIN workflow_versions ON workflow_id = workflows.id LIMIT 1"""
             )
         ).one()
         for kind, statement in _STATEMENTS.items():
-            connection.execute(sa.text(f"{_ROWS} {statement}"), {"count": count, "kind": kind, **known._mapping})
+            facts = {"count": count, "kind": kind, "asked_by": asked_by, **known._mapping}
+            connection.execute(sa.text(f"{_ROWS} {statement}"), facts)
             connection.commit()
     engine.dispose()

@@ -5,16 +5,17 @@ The session decides whose environment is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.db import settings_of
 from portal.events.kinds import TEST
-from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
+from portal.events.models import Delivery, DeliveryAttempt, DeliveryState
 from portal.installations.models import Installation
 from portal.integrations.models import Integration
 from portal.links.finding import select_links
@@ -28,6 +29,7 @@ LOOK_BACK = timedelta(days=7)
 MOST = 10  # of each kind; the lists have all of them
 LOOKED_AT = 200  # rows that a question may look at one by one
 MOST_COUNTED, MOST_A_DAY = 10_000, 1_000  # as far as is counted
+MOST_FAILING = 100  # deliveries to an endpoint, in a state, that are looked at
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,28 @@ def _failing(session: Session, now: datetime) -> list[Delivery]:
 
 
 def _deliveries(state: DeliveryState) -> sa.Select[Delivery]:
-    whole = (contains_eager(Delivery.event), joinedload(Delivery.endpoint))
-    return sa.select(Delivery).join(Event).where(Delivery.state == state, Event.type != TEST).options(*whole)
+    whole = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
+    return sa.select(Delivery).where(Delivery.state == state, Delivery.type != TEST).options(*whole)
 
 
-def count_failing(session: Session, now: datetime) -> dict[str, int]:
-    """How many deliveries fail, by the id of their endpoint: of real events, and not when they arrived later."""
+@dataclass(frozen=True)
+class Failing:
+    """How many deliveries to an endpoint fail, and whether there may be more than were looked at."""
+
+    number: int
+    are_more: bool
+
+
+def count_failing(session: Session, endpoint_ids: Sequence[str], now: datetime) -> dict[str, Failing]:
+    """How many deliveries to each of these endpoints fail: of real events, and not when they arrived later.
+
+    Of each it looks at the newest `MOST_FAILING` that were given up and at as many of those that wait the longest, so
+    that a long outage costs no more than a short one.
+    """
+    return {one: _failing_to(session, one, now) for one in endpoint_ids}
+
+
+def _failing_to(session: Session, endpoint_id: str, now: datetime) -> Failing:
     newer = aliased(Delivery)
     followed = sa.exists().where(
         newer.event_id == Delivery.event_id,
@@ -158,21 +176,23 @@ def count_failing(session: Session, now: datetime) -> dict[str, int]:
         newer.created_at > Delivery.created_at,
     )
     has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
-    counts: dict[str, int] = {}
-    for failing in (
-        Delivery.state == DeliveryState.given_up,
-        sa.and_(Delivery.state == DeliveryState.pending, has_failed),
+    number, are_more = 0, False
+    for state, order, failed in (
+        (DeliveryState.given_up, Delivery.created_at.desc(), sa.true()),
+        (DeliveryState.pending, Delivery.created_at.asc(), has_failed),
     ):
-        counted = session.execute(
-            sa.select(Delivery.endpoint_id, sa.func.count())
-            .join(Event)
-            .where(failing, Delivery.created_at > now - LOOK_BACK, Delivery.endpoint_id.is_not(None))
-            .where(Event.type != TEST, ~followed)
-            .group_by(Delivery.endpoint_id)
+        some = (
+            sa.select(Delivery.id)
+            .where(Delivery.endpoint_id == endpoint_id, Delivery.state == state, Delivery.created_at > now - LOOK_BACK)
+            .order_by(order)
+            .limit(MOST_FAILING)
+            .subquery()
         )
-        for endpoint, number in counted:
-            counts[str(endpoint)] = counts.get(str(endpoint), 0) + number
-    return counts
+        fails = sa.case((sa.and_(Delivery.type != TEST, ~followed, failed), 1))
+        counted = sa.select(sa.func.count(), sa.func.count(fails)).select_from(Delivery)
+        looked_at, failing = session.execute(counted.join(some, some.c.id == Delivery.id)).one()
+        number, are_more = number + failing, are_more or looked_at == MOST_FAILING
+    return Failing(number, are_more)
 
 
 def _broken(session: Session) -> list[Installation]:
@@ -239,7 +259,7 @@ def count_runs(session: Session, now: datetime, days: int = 30) -> RunCounts:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is, `MOST_COUNTED` at the most of each; `MOST_A_DAY` of deliveries, whose events are looked up."""
+    """How much there is, `MOST_COUNTED` at the most of each; `MOST_A_DAY` of deliveries."""
 
     users: int
     installations: int
@@ -259,7 +279,7 @@ def count_everything(session: Session, now: datetime) -> Counts:
         installations=_count(session, sa.select(Installation.id).where(Installation.removed_at.is_(None))),
         open_links=_count(session, open_links),
         pending_deliveries=_count(
-            session, sa.select(Delivery.id).join(Event).where(Delivery.state == DeliveryState.pending), MOST_A_DAY
+            session, sa.select(Delivery.id).where(Delivery.state == DeliveryState.pending), MOST_A_DAY
         ),
     )
 

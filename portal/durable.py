@@ -1,6 +1,7 @@
 """All durable work in one place: a process that runs the engine imports this, so that every workflow is known."""
 
 import portal.audit.durable
+import portal.audit.export
 import portal.credentials.durable
 import portal.events.durable
 import portal.events.redelivering

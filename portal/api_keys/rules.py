@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from portal.api_keys.models import ApiKey
+from portal.api_keys.models import ApiKey, ApiKeyState
 from portal.environments import Environment
 from portal.refusals import Refusal
 
@@ -84,6 +84,15 @@ def recognise(connection: sa.Connection, key: str) -> KnownKey | None:
 def note_used(session: Session, key_id: str, now: datetime) -> None:
     """Remember that the key was used just now."""
     session.execute(sa.update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+
+
+def select_api_keys(state: ApiKeyState | None = None) -> sa.Select[ApiKey]:
+    """The keys of the session's environment, in this state."""
+    statement = sa.select(ApiKey)
+    if state is None:
+        return statement
+    is_in_use = ApiKey.revoked_at.is_(None)
+    return statement.where(is_in_use if state is ApiKeyState.in_use else ApiKey.revoked_at.is_not(None))
 
 
 def find_api_key(session: Session, name: str) -> ApiKey:

@@ -25,6 +25,7 @@ class AuditEntry(Base):
         sa.Index("ix_audit_entries_at_id", "at", "id"),
         sa.Index("ix_audit_entries_actor_at_id", "actor", "at", "id"),
         sa.Index("ix_audit_entries_action_at_id", "action", "at", "id"),
+        sa.Index("ix_audit_entries_actor_action_at_id", "actor", "action", "at", "id"),
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)

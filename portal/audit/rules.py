@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -14,8 +13,6 @@ from sqlalchemy.orm import Session
 from portal.audit.models import AuditEntry
 from portal.environments import Environment
 from portal.refusals import Refusal
-
-AT_ONCE = 1000
 
 
 class BadMoment(Refusal):
@@ -90,25 +87,12 @@ def known_actions(session: Session) -> list[str]:
     return [action for action in session.scalars(sa.select(every.c.action)) if action is not None]
 
 
-class Opening(Protocol):
-    """Opens a transaction; the log is read in several, so that a long one holds nothing up."""
-
-    def __call__(self) -> AbstractContextManager[Session]: ...
-
-
-def every_entry(opening: Opening, wanted: Filter) -> Iterator[Sequence[AuditEntry]]:
-    """The entries that are wanted, oldest first, some at a time. Nothing is missed: the log only grows at its end."""
-    place: tuple[Any, ...] | None = None
-    while True:
-        statement = wanted.select().order_by(AuditEntry.at, AuditEntry.id).limit(AT_ONCE)
-        if place is not None:
-            at, row_id = place
-            after = sa.tuple_(sa.literal(at, AuditEntry.at.type), sa.literal(row_id))
-            statement = statement.where(sa.tuple_(AuditEntry.at, AuditEntry.id) > after)
-        with opening() as session:
-            rows = session.scalars(statement).all()
-        if rows:
-            yield rows
-        if len(rows) < AT_ONCE:
-            return
-        place = (rows[-1].at, rows[-1].id)
+def entries_after(
+    session: Session, wanted: sa.Select[AuditEntry], place: tuple[datetime, str] | None, limit: int
+) -> Sequence[AuditEntry]:
+    """The next of the entries that are wanted, oldest first, from `place` (a moment and an id) on."""
+    if place is not None:
+        at, row_id = place
+        after = sa.tuple_(sa.literal(at, AuditEntry.at.type), sa.literal(row_id))
+        wanted = wanted.where(sa.tuple_(AuditEntry.at, AuditEntry.id) > after)
+    return session.scalars(wanted.order_by(AuditEntry.at, AuditEntry.id).limit(limit)).all()

@@ -64,10 +64,7 @@ def child(child: str) -> ResponseReturnValue:
             why=explain(session, one, now()),
             picture=draw(one.workflow_id, one.definition, installation.integration.apps),
             latest=session.scalars(
-                select_runs()
-                .where(Run.user_id == one.user_id, Run.child_id == one.id)
-                .order_by(Run.created_at.desc(), Run.id.desc())
-                .limit(LATEST)
+                select_runs().where(Run.child_id == one.id).order_by(Run.number.desc()).limit(LATEST)
             ).all(),
             catalogue=current_app.extensions["catalogue"],
             at=now(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
 from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
@@ -11,10 +12,10 @@ from sqlalchemy.orm import Session
 from portal.attention import count_failing
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, needs, own
+from portal.dashboard.lists import Column, by_name, listing
 from portal.events.endpoints import (
     add_endpoint,
     address_of,
-    all_endpoints,
     choose_kinds,
     find_endpoint,
     pause_endpoint,
@@ -29,16 +30,21 @@ from portal.events.verifying import snippets
 from portal.http.addresses import without_secrets
 from portal.operators.models import Role
 
+# The oldest first: the documented one was there before all others.
+COLUMNS = [Column(Endpoint.created_at, up="oldest", down="newest", is_first_down=False), by_name(Endpoint.name)]
+
 
 def _facts(session: Session, endpoint: Endpoint) -> dict[str, Any]:
     return {"row": endpoint, "reached_at": address_of(session, endpoint)}
 
 
 def _list(session: Session, problem: BadEndpoint | None = None) -> str:
+    found = listing(session, sa.select(Endpoint), then=Endpoint.id, columns=COLUMNS)
     return render_template(
         "dashboard/endpoints.html",
-        rows=[_facts(session, one) for one in all_endpoints(session)],
-        failing=count_failing(session, now()),
+        found=found,
+        rows=[_facts(session, one) for one in found.rows],
+        failing=count_failing(session, [one.id for one in found.rows], now()),
         kinds=KINDS.values(),
         typed=request.form,
         problem=problem,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from htmx_flask import request as htmx
-from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload, undefer
+from sqlalchemy.orm import Session, joinedload, selectinload, undefer
 
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, needs, own
@@ -20,7 +20,7 @@ from portal.dashboard.lists import Listing, listing
 from portal.events.endpoints import all_endpoints, find_endpoint
 from portal.events.errors import BadSince, UnknownEvent
 from portal.events.kinds import KINDS, TEST, meaning_of
-from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
+from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Endpoint, Event
 from portal.events.redelivering import parse_since, start_redelivery
 from portal.events.rules import redeliver, redeliver_one
 from portal.http.addresses import without_secrets
@@ -76,18 +76,17 @@ def _by_event(session: Session) -> tuple[Listing[Event], list[Row]]:
 
 def _by_delivery(session: Session) -> tuple[Listing[Delivery], list[Row]]:
     # The deliveries themselves, newest first: an index has them in that order, while events would have to be searched.
-    statement = (
-        sa.select(Delivery)
-        .join(Event)
-        .options(contains_eager(Delivery.event), joinedload(Delivery.endpoint), selectinload(Delivery.attempts))
+    statement = sa.select(Delivery).options(
+        joinedload(Delivery.event), joinedload(Delivery.endpoint), selectinload(Delivery.attempts)
     )
     if kind := request.args.get("kind", ""):
-        statement = statement.where(Event.type == kind)
+        statement = statement.where(Delivery.type == kind)
     if state := request.args.get("state", ""):
         known = state in list(DeliveryState)
         statement = statement.where(Delivery.state == DeliveryState(state) if known else sa.false())
     if endpoint := request.args.get("endpoint", ""):
-        statement = statement.where(Delivery.endpoint_id == endpoint)
+        known = session.get(Endpoint, endpoint) is not None  # of this environment: the index holds both
+        statement = statement.where(Delivery.endpoint_id == endpoint if known else sa.false())
     found = listing(session, statement, by=Delivery.created_at, then=Delivery.id, filters=FILTERS)
     return found, [Row(delivery.event, [delivery]) for delivery in found.rows]
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, needs, own
-from portal.dashboard.lists import Column, listing
+from portal.dashboard.lists import by_name, listing
 from portal.installations.finding import MOST_COUNTED, count_copies, count_installations
 from portal.integrations.declaration import (
     Defect,
@@ -32,7 +32,6 @@ from portal.preferences.languages import offered_languages
 from portal.workflows.picture import draw
 from portal.workflows.rules import versions_of
 
-BY_NAME = Column(Integration.name, up="a-z", down="z-a", is_first_down=False)
 AROUND = 2  # lines shown before and after one with a defect
 VERSIONS = 20  # of a workflow, the newest
 
@@ -47,7 +46,7 @@ def integrations() -> ResponseReturnValue:
     """Every integration."""
     statement = sa.select(Integration).options(selectinload(Integration.workflows))
     with own() as session:
-        found = listing(session, statement, then=Integration.id, columns=[BY_NAME])
+        found = listing(session, statement, then=Integration.id, columns=[by_name(Integration.name)])
         return render_template(
             "dashboard/integrations.html",
             found=found,

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from flask import g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from portal.api_keys.models import ApiKey
-from portal.api_keys.rules import BadApiKeyName, create_api_key, find_api_key, revoke_api_key
+from portal.api_keys.models import ApiKey, ApiKeyState
+from portal.api_keys.rules import BadApiKeyName, create_api_key, find_api_key, revoke_api_key, select_api_keys
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, own, require_proof
+from portal.dashboard.lists import by_name, by_time, chosen, listing
 
 
 def _page(fresh: str = "", problem: BadApiKeyName | None = None) -> str:
+    state = chosen(ApiKeyState, "state")
+    columns = [by_time(ApiKey.created_at)]
+    if state is None:  # those of a state have an index in the order of time alone
+        columns.append(by_name(ApiKey.name))
     with own() as session:
-        rows = session.scalars(sa.select(ApiKey).order_by(ApiKey.created_at.desc()).limit(200)).all()
-        return render_template("dashboard/api_keys.html", rows=rows, fresh=fresh, problem=problem, typed=request.form)
+        found = listing(session, select_api_keys(state), then=ApiKey.id, columns=columns, filters=("state",))
+        return render_template(
+            "dashboard/api_keys.html",
+            found=found,
+            states=list(ApiKeyState),
+            fresh=fresh,
+            problem=problem,
+            typed=request.form,
+        )
 
 
 @dashboard.get("/api-keys")
 def api_keys() -> ResponseReturnValue:
-    """Every key by its beginning."""
+    """Every key by its beginning, in use or revoked."""
     return _page()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -13,9 +13,8 @@ from flask import request
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal.integrations.models import Integration
-from portal.users.models import User
 from portal.users.rules import search_users
-from portal.web.paging import page
+from portal.web.paging import Among, page
 
 Row = TypeVar("Row")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -72,7 +71,9 @@ def by_time(moment: InstrumentedAttribute[Any]) -> Column:
     return Column(moment, up="oldest", down="newest")
 
 
-BY_NAME = Column(User.username, up="a-z", down="z-a", is_first_down=False)
+def by_name(name: InstrumentedAttribute[str]) -> Column:
+    """The column of a name: in the order of the alphabet, unless the address says `order=z-a`."""
+    return Column(name, up="a-z", down="z-a", is_first_down=False)
 
 
 def chosen(choices: type[Choice], name: str) -> Choice | None:
@@ -87,6 +88,10 @@ class People:
 
     ids: list[str] | None
     are_more: bool = False
+
+    def among(self, is_of: Callable[[str], sa.ColumnElement[bool]]) -> Among | None:
+        """Those of the rows that are theirs; `is_of` is the condition that a row is one user's."""
+        return None if self.ids is None else Among(self.ids, is_of)
 
 
 def people_named(session: Session) -> People:
@@ -112,10 +117,11 @@ def listing(
     by: InstrumentedAttribute[Any] | None = None,
     columns: Sequence[Column] = (),
     filters: Sequence[str] = (),
+    among: Among | None = None,
 ) -> Listing[Row]:
     """The page that the address asks for, in one of the orders of `columns`: the first one's unless it says another.
 
-    With `by` alone, the order of that moment.
+    With `by` alone, the order of that moment. With `among`, the rows of these owners alone.
     """
     columns = columns or [by_time(by)] if by is not None else columns
     first = columns[0].down if columns[0].is_first_down else columns[0].up
@@ -132,6 +138,7 @@ def listing(
         limit=PAGE,
         cursor=cursor,
         is_newest_first=order == column.down,
+        among=among,
     )
 
     def url(order: str, **more: str | None) -> str:

@@ -13,7 +13,7 @@ from portal.clock import now
 from portal.credentials.rules import credentials_of, drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own, require_proof
 from portal.dashboard.children import after_stopping, ask_for_settings
-from portal.dashboard.lists import BY_NAME, Column, by_time, chosen, listing, named_integrations, people_named
+from portal.dashboard.lists import Column, by_name, by_time, chosen, listing, named_integrations, people_named
 from portal.dashboard.share import show_made
 from portal.db import wipe_deleted
 from portal.installations.changing import (
@@ -27,7 +27,7 @@ from portal.installations.changing import (
 from portal.installations.finding import InstallationState, select_installations
 from portal.installations.models import Installation
 from portal.installations.rules import standing_children
-from portal.links.finding import moments_to_sort_by, select_links
+from portal.links.finding import NEWEST, ends_of_newest, is_for, moments_to_sort_by, select_links
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
 from portal.links.rules import create_link, find_by_id, revoke_link
 from portal.operators.models import Role
@@ -69,15 +69,16 @@ def links() -> ResponseReturnValue:
     state = chosen(LinkState, "state")
     with own() as session:
         people = people_named(session)
-        statement = select_links(
-            at, state=state, integration_id=request.args.get("integration") or None, user_ids=people.ids
-        )
+        statement = select_links(at, state=state, integration_id=request.args.get("integration") or None)
+        is_narrowed = state is not None or bool(request.args.get("integration"))
+        ends = ends_of_newest(session, people.ids) if is_narrowed and people.ids else {}
         found = listing(
             session,
             statement,
             then=Link.id,
-            columns=[_column(moment, state) for moment in moments_to_sort_by(state)],
+            columns=[_column(moment, state) for moment in moments_to_sort_by(state, are_one_s=people.ids is not None)],
             filters=("user", "state", "integration"),
+            among=people.among(lambda one: is_for(one, ends.get(one))),
         )
         return render_template(
             "dashboard/links.html",
@@ -85,6 +86,7 @@ def links() -> ResponseReturnValue:
             people=people,
             states=list(LinkState),
             integrations=named_integrations(session),
+            newest=NEWEST if ends else None,
             at=at,
         )
 
@@ -157,10 +159,10 @@ def users(problems: dict[str, str] | None = None) -> str:
 
     With `problems`, by field, when a user could not be made here.
     """
-    statement, columns = sa.select(User), [by_time(User.created_at), BY_NAME]
+    statement, columns = sa.select(User), [by_time(User.created_at), by_name(User.username)]
     with own() as session:
         if name := request.args.get("user", "").strip():
-            statement, columns = statement.where(begins_with(spelling_of(session, name))), [BY_NAME]
+            statement, columns = statement.where(begins_with(spelling_of(session, name))), [by_name(User.username)]
         found = listing(session, statement, then=User.id, columns=columns, filters=("user",))
         return render_template("dashboard/users.html", found=found, problems=problems or {}, typed=request.form)
 
@@ -200,9 +202,11 @@ def _user_page(name: str, mistyped: str = "") -> str:
             mistyped=mistyped,
             typed=request.form,
             credentials=credentials_of(session, one.id),
-            installations=session.scalars(select_installations(user_ids=[one.id])).all(),
+            installations=session.scalars(select_installations().where(Installation.user_id == one.id)).all(),
             links=session.scalars(newest.order_by(Link.created_at.desc()).limit(10)).all(),
-            runs=session.scalars(select_runs(user_ids=[one.id]).order_by(Run.created_at.desc()).limit(5)).all(),
+            runs=session.scalars(
+                select_runs().where(Run.user_id == one.id).order_by(Run.created_at.desc()).limit(5)
+            ).all(),
             at=now(),
         )
 
@@ -268,7 +272,6 @@ def installations() -> ResponseReturnValue:
         statement = select_installations(
             is_enabled=None if state is None else state is InstallationState.running,
             integration_id=request.args.get("integration") or None,
-            user_ids=people.ids,
         )
         found = listing(
             session,
@@ -276,6 +279,7 @@ def installations() -> ResponseReturnValue:
             by=Installation.installed_at,
             then=Installation.id,
             filters=("user", "state", "integration"),
+            among=people.among(lambda one: Installation.user_id == one),
         )
         return render_template(
             "dashboard/installations.html",

@@ -35,10 +35,16 @@ def runs() -> ResponseReturnValue:
         statement = select_runs(
             state=chosen(RunState, "state"),
             workflow_id=request.args.get("workflow") or None,
-            user_ids=people.ids,
             since=_moment(request.args.get("since", "")),
         )
-        found = listing(session, statement, by=Run.created_at, then=Run.id, filters=FILTERS)
+        found = listing(
+            session,
+            statement,
+            by=Run.created_at,
+            then=Run.id,
+            filters=FILTERS,
+            among=people.among(lambda one: Run.user_id == one),
+        )
         workflows = session.scalars(sa.select(Workflow).order_by(Workflow.name, Workflow.id).limit(MOST_WORKFLOWS))
         return render_template(
             "dashboard/runs.html",

@@ -8,11 +8,12 @@ from flask.typing import ResponseReturnValue
 from portal.audit.rules import write_down
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, leave_former, needs, set_cookie
+from portal.dashboard.lists import Column, by_time, listing
 from portal.db import transaction
 from portal.environments import Environment
 from portal.operators.models import OperatorSession, Role
 from portal.operators.passkeys import passkeys_of
-from portal.operators.rules import InvitationUnusable, end_session, find_invitation, open_sessions
+from portal.operators.rules import InvitationUnusable, end_session, find_invitation, select_open_sessions
 from portal.operators.rules import sign_in as use_invitation
 
 
@@ -69,9 +70,11 @@ def sign_out() -> ResponseReturnValue:
 def sessions() -> ResponseReturnValue:
     """Where the operator is signed in."""
     with transaction() as session:
-        rows = open_sessions(session, g.session.operator_id, now())
+        columns = [by_time(OperatorSession.seen_at), Column(OperatorSession.created_at, up="first", down="last")]
+        open_ones = select_open_sessions(g.session.operator_id, now())
+        found = listing(session, open_ones, then=OperatorSession.id, columns=columns)
         passkeys = passkeys_of(session, g.session.operator_id)
-    return render_template("dashboard/sessions.html", rows=rows, passkeys=passkeys, current=g.session.id)
+    return render_template("dashboard/sessions.html", found=found, passkeys=passkeys, current=g.session.id)
 
 
 @dashboard.post("/sessions/<session_id>/end")

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from portal.dashboard.access import NotAllowed, dashboard, needs, own
 from portal.dashboard.fragments import render_fragment
+from portal.dashboard.lists import listing
 from portal.operators.models import Role
 from portal.tasks.models import Task, TaskState
-from portal.tasks.rules import KINDS, UnknownTask, find_task, part_of, tasks_of
+from portal.tasks.rules import KINDS, UnknownTask, find_task, part_of, select_tasks
 
 
 def _mine(session: Session, task_id: str) -> Task:
@@ -28,7 +29,8 @@ def _mine(session: Session, task_id: str) -> Task:
 def tasks() -> ResponseReturnValue:
     """What the operator asked for lately."""
     with own() as session:
-        return render_template("dashboard/tasks.html", rows=tasks_of(session, g.session.operator.email))
+        found = listing(session, select_tasks(g.session.operator.email), by=Task.created_at, then=Task.id)
+        return render_template("dashboard/tasks.html", found=found)
 
 
 @dashboard.get("/tasks/<task>")

@@ -25,6 +25,7 @@ VALUES = {
     "workflow_id": 50,
     "app": 10,
     "actor": 20,
+    "action": 30,
     "type": 10,
 }
 

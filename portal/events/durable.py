@@ -15,6 +15,7 @@ from sqlalchemy.orm import joinedload
 from portal.background import durable, hourly, step
 from portal.clock import now
 from portal.db import settings_of, transaction
+from portal.environments import Environment
 from portal.events.models import Delivery, DeliveryState, Event
 from portal.events.rules import ANSWER_KEPT, DELIVERIES, Outcome, is_due, record_attempt, restart_delivery
 from portal.events.schedule import read_retry_after
@@ -93,7 +94,9 @@ def take_up_what_was_dropped() -> None:
     """Enqueue again each delivery whose attempt is overdue by far: its workflow ended in a fault of ours."""
     at = now()
     overdue = sa.select(Delivery.id).where(
-        Delivery.state == DeliveryState.pending, Delivery.next_attempt_at < at - OVERDUE
+        Delivery.environment.in_(list(Environment)),  # an index leads to a state of an environment
+        Delivery.state == DeliveryState.pending,
+        Delivery.next_attempt_at < at - OVERDUE,
     )
     with transaction() as session:
         for delivery_id in session.scalars(overdue.limit(1000)):

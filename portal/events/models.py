@@ -32,7 +32,10 @@ class Endpoint(InEnvironment, Base):
     """Where the vendor takes events, and of which kinds. Without a `url` it follows the setting: the documented one."""
 
     __tablename__ = "endpoints"
-    __table_args__ = (sa.Index("ix_endpoints_environment_created_at", "environment", "created_at"),)
+    __table_args__ = (
+        sa.Index("ix_endpoints_environment_created_at_id", "environment", "created_at", "id"),
+        sa.Index("ix_endpoints_environment_name_id", "environment", "name", "id"),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(sa.String(120))
@@ -77,20 +80,36 @@ class Event(InEnvironment, Base):
         return list({one.endpoint_id or one.url: one for one in self.deliveries}.values())
 
 
-class Delivery(Base):
-    """The attempts to hand one event to one endpoint."""
+def _delivery_indexes() -> list[sa.Index]:
+    """One for each question of the list: those of a state or to an endpoint, or both, and of those one kind."""
+    questions = (
+        ("environment", "state"),
+        ("environment", "state", "type"),
+        ("endpoint_id",),
+        ("endpoint_id", "type"),
+        ("endpoint_id", "state"),
+        ("endpoint_id", "state", "type"),
+    )
+    ordered = [(*question, "created_at", "id") for question in questions]
+    return [sa.Index(f"ix_deliveries_{'_'.join(columns)}", *columns) for columns in ordered]
+
+
+class Delivery(InEnvironment, Base):
+    """The attempts to hand one event to one endpoint.
+
+    `environment` and `type` are the event's, and like it never change: an index over both tables there is not.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
         sa.Index("ix_deliveries_event_id_endpoint_id_created_at", "event_id", "endpoint_id", "created_at"),
-        sa.Index("ix_deliveries_state_created_at_id", "state", "created_at", "id"),
-        sa.Index("ix_deliveries_endpoint_id_state_created_at_id", "endpoint_id", "state", "created_at", "id"),
-        sa.Index("ix_deliveries_endpoint_id_created_at_id", "endpoint_id", "created_at", "id"),
+        *_delivery_indexes(),
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     event_id: Mapped[str] = mapped_column(sa.ForeignKey("events.id", ondelete="CASCADE"))
     endpoint_id: Mapped[str | None] = mapped_column(sa.ForeignKey("endpoints.id", ondelete="SET NULL"))
+    type: Mapped[str] = mapped_column(sa.String(64))
     url: Mapped[str] = mapped_column(sa.String(2000))
     state: Mapped[DeliveryState] = mapped_column(default=DeliveryState.pending)
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from portal.events.endpoints import is_listening
 from portal.events.errors import BadSince
 from portal.events.kinds import TEST
-from portal.events.models import Delivery, DeliveryAttempt, DeliveryState, Event
+from portal.events.models import Delivery, DeliveryAttempt, DeliveryState
 from portal.events.rules import attempt_now, redeliver_one
 from portal.tasks.models import Task
 from portal.tasks.rules import long_work, start_task
@@ -46,7 +46,7 @@ class Failures:
             Delivery.created_at >= self.since,
             Delivery.created_at < self.until,
             Delivery.endpoint_id == self.endpoint_id if self.endpoint_id else Delivery.endpoint_id.is_not(None),
-            Event.type != TEST,
+            Delivery.type != TEST,
             sa.or_(Delivery.state == DeliveryState.given_up, has_failed),
             ~followed,
         )
@@ -65,7 +65,7 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 def count_failures(session: Session, failures: Failures) -> int:
     """How many deliveries there are to do again."""
-    counted = sa.select(sa.func.count()).select_from(Delivery).join(Event).where(failures.condition())
+    counted = sa.select(sa.func.count()).select_from(Delivery).where(failures.condition())
     return session.scalar(counted) or 0
 
 
@@ -77,7 +77,11 @@ def redeliver_some(
     What was given up starts anew; what waits is tried at once. An endpoint that is paused or gone gets nothing.
     Safe to repeat with the same `why`.
     """
-    statement = sa.select(Delivery).join(Event).where(failures.condition()).options(joinedload(Delivery.endpoint))
+    statement = (
+        sa.select(Delivery)
+        .where(failures.condition())
+        .options(joinedload(Delivery.endpoint), joinedload(Delivery.event))
+    )
     if place is not None:
         at, row_id = (sa.literal(place[0], Delivery.created_at.type), sa.literal(place[1]))
         statement = statement.where(sa.tuple_(Delivery.created_at, Delivery.id) > sa.tuple_(at, row_id))

@@ -67,7 +67,7 @@ def announce(
         return None
     event = _store(session, kind, body_of(kind, payload), environment, now, installation_id)
     for endpoint in endpoints:
-        _start_delivery(session, event.id, endpoint, now)
+        _start_delivery(session, event, endpoint, now)
     return event
 
 
@@ -76,7 +76,7 @@ def send_test_event(session: Session, endpoint: Endpoint, kind: str, now: dateti
     if not is_listening(session, endpoint):
         raise EndpointSilent
     event = _store(session, TEST, trial_body(kind), endpoint.environment, now, None)
-    _start_delivery(session, event.id, endpoint, now)
+    _start_delivery(session, event, endpoint, now)
     return event
 
 
@@ -119,25 +119,30 @@ def redeliver(session: Session, event_id: str, now: datetime) -> list[Delivery]:
     endpoints = subscribers(session, event.type, event.environment)
     if not endpoints:
         raise NoEndpoint
-    return [_start_delivery(session, event_id, endpoint, now) for endpoint in endpoints]
+    return [_start_delivery(session, event, endpoint, now) for endpoint in endpoints]
 
 
 def redeliver_one(session: Session, delivery_id: str, now: datetime) -> Delivery:
     """Start a delivery anew, to the same endpoint where it is now. Raises `UnknownDelivery`, `EndpointSilent`."""
-    # By way of the event, which has an environment: a delivery has none of its own.
-    delivery = session.scalar(sa.select(Delivery).join(Event).where(Delivery.id == delivery_id))
+    delivery = session.get(Delivery, delivery_id)
     if delivery is None:
         raise UnknownDelivery(delivery_id)
     endpoint = delivery.endpoint
     if endpoint is None or not is_listening(session, endpoint):
         raise EndpointSilent
-    return _start_delivery(session, delivery.event_id, endpoint, now)
+    return _start_delivery(session, delivery.event, endpoint, now)
 
 
-def _start_delivery(session: Session, event_id: str, endpoint: Endpoint, now: datetime) -> Delivery:
-    url = address_of(session, endpoint)
+def _start_delivery(session: Session, event: Event, endpoint: Endpoint, now: datetime) -> Delivery:
     delivery = Delivery(
-        id=new_id(), event_id=event_id, endpoint_id=endpoint.id, url=url, created_at=now, next_attempt_at=now
+        id=new_id(),
+        environment=event.environment,
+        event_id=event.id,
+        endpoint_id=endpoint.id,
+        type=event.type,
+        url=address_of(session, endpoint),
+        created_at=now,
+        next_attempt_at=now,
     )
     session.add(delivery)
     session.flush()
@@ -202,7 +207,7 @@ def record_attempt(session: Session, delivery_id: str, number: int, outcome: Out
         delivery.state, delivery.ended_at, delivery.next_attempt_at = DeliveryState.delivered, now, None
         return delivery
     due = None
-    if delivery.event.type != TEST:  # which somebody is watching
+    if delivery.type != TEST:  # which somebody is watching
         due = next_attempt(number, began=delivery.created_at, now=now, retry_after=_wait(outcome))
     if due is None:
         delivery.state, delivery.ended_at, delivery.next_attempt_at = DeliveryState.given_up, now, None

@@ -26,9 +26,8 @@ def select_installations(
     *,
     is_enabled: bool | None = None,
     integration_id: str | None = None,
-    user_ids: Sequence[str] | None = None,
 ) -> sa.Select[Installation]:
-    """What stands: running or stopped, of this integration, for one of these users; with all that belongs to it."""
+    """What stands: running or stopped, of this integration; with all that belongs to it."""
     statement = (
         sa.select(Installation)
         .options(
@@ -44,8 +43,6 @@ def select_installations(
         statement = statement.where(Installation.is_enabled == is_enabled)
     if integration_id is not None:
         statement = statement.where(Installation.integration_id == integration_id)
-    if user_ids is not None:
-        statement = statement.where(Installation.user_id.in_(user_ids))
     return statement
 
 

@@ -22,6 +22,7 @@ class Installation(InEnvironment, Base):
     __tablename__ = "installations"
     __table_args__ = (
         sa.Index("ix_installations_environment_installed_at_id", "environment", "installed_at", "id"),
+        sa.Index("ix_installations_of_user", "user_id", "removed_at", "installed_at", "id"),
         # One for each order that a list of what stands can have, with and without a state and an integration.
         # `removed_at` stands in it, so that SQLite needs no row to count what stands.
         *(
@@ -40,7 +41,7 @@ class Installation(InEnvironment, Base):
     )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
-    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
     integration_id: Mapped[str] = mapped_column(sa.ForeignKey("integrations.id"))
     link_id: Mapped[str | None] = mapped_column(sa.ForeignKey("links.id"), unique=True)
     is_enabled: Mapped[bool] = mapped_column(default=True)

@@ -60,6 +60,7 @@ def _indexes() -> list[sa.Index]:
     made = [
         sa.Index("ix_links_made", *whole, "created_at", "id"),
         sa.Index("ix_links_until", *whole, "expires_at", "id"),
+        sa.Index("ix_links_made_for_user", "user_id", "origin", "created_at", "id"),
     ]
     made += [
         sa.Index("ix_links_made_of_integration", *parts, "created_at", "id"),
@@ -86,7 +87,7 @@ class Link(InEnvironment, Base):
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
-    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
     integration_id: Mapped[str | None] = mapped_column(sa.ForeignKey("integrations.id"))
     origin: Mapped[LinkOrigin] = mapped_column(default=LinkOrigin.link)
     app: Mapped[str | None] = mapped_column(sa.String(64))

@@ -160,18 +160,12 @@ def find_session(session: Session, token: str, now: datetime) -> OperatorSession
     return found
 
 
-def open_sessions(session: Session, operator_id: str, now: datetime) -> list[OperatorSession]:
-    """Where an operator is signed in, last seen first."""
-    return list(
-        session.scalars(
-            sa.select(OperatorSession)
-            .where(
-                OperatorSession.operator_id == operator_id,
-                OperatorSession.ended_at.is_(None),
-                OperatorSession.seen_at > now - SESSION_LIFE,
-            )
-            .order_by(OperatorSession.seen_at.desc())
-        )
+def select_open_sessions(operator_id: str, now: datetime) -> sa.Select[OperatorSession]:
+    """Where an operator is signed in."""
+    return sa.select(OperatorSession).where(
+        OperatorSession.operator_id == operator_id,
+        OperatorSession.ended_at.is_(None),
+        OperatorSession.seen_at > now - SESSION_LIFE,
     )
 
 

@@ -60,6 +60,11 @@ class Run(InEnvironment, Base):
         ),
         sa.Index("ix_runs_environment_state_created_at_id", "environment", "state", "created_at", "id"),
         sa.Index("ix_runs_user_id_created_at_id", "user_id", "created_at", "id"),
+        sa.Index("ix_runs_user_id_state_created_at_id", "user_id", "state", "created_at", "id"),
+        sa.Index("ix_runs_user_id_workflow_id_created_at_id", "user_id", "workflow_id", "created_at", "id"),
+        sa.Index(
+            "ix_runs_user_id_workflow_id_state_created_at_id", "user_id", "workflow_id", "state", "created_at", "id"
+        ),
         partial_index("ix_runs_rerun_of", "rerun_of IS NOT NULL", "rerun_of"),
     )
 

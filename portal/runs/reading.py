@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +30,6 @@ def select_runs(
     *,
     state: RunState | None = None,
     workflow_id: str | None = None,
-    user_ids: Sequence[str] | None = None,
     since: datetime | None = None,
 ) -> sa.Select[Run]:
     """Runs like this with whose they are; without what they keep sealed."""
@@ -41,8 +40,6 @@ def select_runs(
         statement = statement.where(Run.state == state)
     if workflow_id is not None:
         statement = statement.where(Run.workflow_id == workflow_id)
-    if user_ids is not None:
-        statement = statement.where(Run.user_id.in_(user_ids))
     if since is not None:
         statement = statement.where(Run.created_at >= since)
     return statement

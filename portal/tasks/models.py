@@ -27,7 +27,9 @@ class Task(InEnvironment, Base):
     """One piece of long work: who asked for what, how far it is, what came of it."""
 
     __tablename__ = "tasks"
-    __table_args__ = (sa.Index("ix_tasks_environment_asked_by_created_at", "environment", "asked_by", "created_at"),)
+    __table_args__ = (
+        sa.Index("ix_tasks_environment_asked_by_created_at_id", "environment", "asked_by", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     kind: Mapped[str] = mapped_column(sa.String(64))

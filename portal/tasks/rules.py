@@ -102,10 +102,9 @@ def find_task(session: Session, task_id: str, asked_by: str) -> Task:
     return task
 
 
-def tasks_of(session: Session, asked_by: str, limit: int = 50) -> list[Task]:
-    """What somebody asked for, the newest first."""
-    mine = sa.select(Task).where(Task.asked_by == asked_by).order_by(Task.created_at.desc(), Task.id)
-    return [task for task in session.scalars(mine.limit(limit)) if task.kind in KINDS]
+def select_tasks(asked_by: str) -> sa.Select[Task]:
+    """What somebody asked for in the session's environment."""
+    return sa.select(Task).where(Task.asked_by == asked_by, Task.kind.in_(list(KINDS)))
 
 
 def add_part(session: Session, task: Task, text: str) -> None:

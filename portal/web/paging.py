@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -27,6 +29,14 @@ class BadCursor(Refusal):
         return "There is no page at this cursor: use `nextCursor` as an earlier page gave it, or leave it out."
 
 
+@dataclass(frozen=True)
+class Among:
+    """Some owners whose rows alone are wanted, however many each has; `is_of` is the condition that a row is one's."""
+
+    owners: Sequence[str]
+    is_of: Callable[[str], sa.ColumnElement[bool]]
+
+
 def page(
     session: Session,
     statement: sa.Select[Row],
@@ -36,23 +46,55 @@ def page(
     limit: int,
     cursor: str | None,
     is_newest_first: bool = False,
+    among: Among | None = None,
 ) -> tuple[list[Row], str | None]:
     """At most `limit` rows in the order of (`by`, `then`), and the cursor of the next page if there is one.
 
     `by` is a moment or a text that every row has. An index on (environment, `by`, `then`) makes it as quick in a table
-    of a million rows. Raises `BadCursor`.
+    of a million rows; for rows `among` those of some owners, one on (owner, `by`, `then`). Raises `BadCursor`.
     """
     place = sa.tuple_(by, then)
     if cursor is not None:
         place_of, row_id = _read(cursor, is_moment=isinstance(by.type, Moment))
         after = sa.tuple_(sa.literal(place_of, by.type), sa.literal(row_id, then.type))
         statement = statement.where(place < after if is_newest_first else place > after)
-    order: tuple[Any, ...] = (by.desc(), then.desc()) if is_newest_first else (by, then)
-    rows: list[Row] = list(session.scalars(statement.order_by(*order).limit(limit + 1)).unique())
+    if among is not None:
+        wanted = sa.true() if statement.whereclause is None else statement.whereclause
+        statement = statement.where(_of_owners(wanted, among, (by, then), limit + 1, is_newest_first))
+    ordered = statement.order_by(*_in_order((by, then), is_newest_first)).limit(limit + 1)
+    rows: list[Row] = list(session.scalars(ordered).unique())
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
     return rows[:limit], _write(getattr(last, by.key), getattr(last, then.key))
+
+
+def _of_owners(
+    wanted: sa.ColumnElement[bool],
+    among: Among,
+    place: tuple[InstrumentedAttribute[Any], InstrumentedAttribute[str]],
+    limit: int,
+    is_newest_first: bool,
+) -> sa.ColumnElement[bool]:
+    """That a row is one of the owners', and among the first of them all."""
+    if not among.owners:
+        return sa.false()
+    if len(among.owners) == 1:
+        return among.is_of(among.owners[0])
+    # The first rows of each. A database that is asked for all of them at once reads whatever they have, to sort it.
+    by, then = place
+    order = _in_order(place, is_newest_first)
+    each = [
+        sa.select(by.label("place"), then.label("row")).where(wanted, among.is_of(one)).order_by(*order).limit(limit)
+        for one in among.owners
+    ]
+    some = sa.union_all(*(sa.select(one.subquery()) for one in each)).subquery()
+    first = sa.select(some.c.row).order_by(*_in_order((some.c.place, some.c.row), is_newest_first)).limit(limit)
+    return then.in_(first)
+
+
+def _in_order(place: Sequence[Any], is_newest_first: bool) -> list[Any]:
+    return [column.desc() if is_newest_first else column for column in place]
 
 
 def _write(place: datetime | str, row_id: str) -> str:

@@ -204,6 +204,21 @@ def test_an_export_runs_in_the_background_shows_its_end_and_is_downloaded(desk, 
     assert document["users"][0]["username"] == "exported@shop.example"
 
 
+def test_the_audit_log_is_exported_in_the_background_with_its_filters(desk, portal):
+    page = desk()
+    goto(page, "Audit log")
+    page.get_by_label("What", exact=True).select_option("session.start")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("button", name="Export as JSON lines").click()
+    expect(page.get_by_role("heading", name="Audit log as JSON lines")).to_be_visible()
+    expect(page.get_by_role("link", name="Download audit-log-")).to_be_visible(timeout=15_000)
+    hold(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download audit-log-").click()
+    lines = [json.loads(line) for line in download.value.path().read_text().splitlines()]
+    assert {line["action"] for line in lines} == {"session.start"}
+
+
 def test_long_work_can_be_followed_without_a_script(portal, chromium):
     portal.link("plain-export@shop.example")
     context = chromium.new_context(java_script_enabled=False)

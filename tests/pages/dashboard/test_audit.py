@@ -6,14 +6,17 @@ import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl
 
 import pytest
 
-from portal.audit import rules
+from portal.audit import export
 from portal.audit.rules import write_down
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
+from portal.operators.models import Role
+from tests.long_work import do_long_work
 
 NASTY = "=cmd|'/C calc'!A0"
 
@@ -29,6 +32,21 @@ def entries(app):
         ):
             at = datetime(2026, 3, day, 12, tzinfo=UTC)
             write_down(session, action, subject, actor=actor, environment=Environment.production, now=at, link="-1+2")
+
+
+def start(desk, kind, **wanted):
+    """Press the button; the address of the work's page."""
+    answer = desk.client.post("/dashboard/audit/export", data={"csrf": desk.csrf, "format": kind, **wanted})
+    assert answer.status_code == 303
+    return answer.headers["Location"]
+
+
+def exported(desk, app, kind, **wanted):
+    """The file, once it is written."""
+    task = start(desk, kind, **wanted)
+    do_long_work(app)
+    assert "Download audit-log-2" in desk.get(task).text
+    return desk.client.get(f"{task}/file")
 
 
 def listed(view):
@@ -52,10 +70,10 @@ def listed(view):
         ("actor=' OR 1=1 --", []),
     ],
 )
-def test_the_log_is_filtered_by_who_what_and_when(desk, entries, query, found):
+def test_the_log_is_filtered_by_who_what_and_when(desk, app, entries, query, found):
     view = desk.get(f"/dashboard/audit?{query}")
     assert listed(view) == found
-    file = desk.client.get(f"/dashboard/audit/export?format=jsonl&{query}")
+    file = exported(desk, app, "jsonl", **dict(parse_qsl(query)))
     subjects = {json.loads(line)["subject"] for line in file.text.splitlines()}
     assert subjects & {"Orders for ada", "Orders for bob", NASTY} == set(found)
 
@@ -73,19 +91,21 @@ def test_nothing_found_says_so_and_leads_back(desk):
 @pytest.mark.parametrize(
     "day", ["x", "2026-13-01", "99999-01-01", "2026-03-01T25:00", "2026-03-01T00:00Z", "0000-00-00"]
 )
-@pytest.mark.parametrize("page", ["", "/export"])
 @pytest.mark.parametrize("field", ["since", "until"])
-def test_a_day_that_is_none_is_named(desk, page, field, day):
-    view = desk.get(f"/dashboard/audit{page}?{field}={day}", status=400)
-    assert "is no day: write one such as 2026-11-25, or 2026-11-25T14:30" in view.text
+def test_a_day_that_is_none_is_named(desk, field, day):
+    refused = desk.post("/dashboard/audit/export", format="csv", **{field: day})
+    assert refused.status == 400
+    for view in (refused, desk.get(f"/dashboard/audit?{field}={day}", status=400)):
+        assert "is no day: write one such as 2026-11-25, or 2026-11-25T14:30" in view.text
+    assert "There is nothing just now" in desk.get("/dashboard/tasks").text
 
 
 def test_the_last_day_there_is_can_be_asked_for(desk):
     assert desk.get("/dashboard/audit?until=9999-12-31").heading == "Audit log"
 
 
-def test_no_cell_of_the_table_is_calculated_by_a_spreadsheet(desk, entries):
-    answer = desk.client.get("/dashboard/audit/export?format=csv")
+def test_no_cell_of_the_table_is_calculated_by_a_spreadsheet(desk, app, entries):
+    answer = exported(desk, app, "csv")
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert answer.headers["Content-Disposition"].startswith('attachment; filename="audit-log-2')
     head, *rows = csv.reader(io.StringIO(answer.text))
@@ -95,8 +115,10 @@ def test_no_cell_of_the_table_is_calculated_by_a_spreadsheet(desk, entries):
     assert json.loads(rows[0][5]) == {"link": "-1+2"}
 
 
-def test_the_lines_for_programs_hold_what_was_written(desk, entries):
-    first = json.loads(desk.client.get("/dashboard/audit/export?format=jsonl").text.splitlines()[0])
+def test_the_lines_for_programs_hold_what_was_written(desk, app, entries):
+    answer = exported(desk, app, "jsonl")
+    assert answer.headers["Content-Type"] == "application/jsonl; charset=utf-8"
+    first = json.loads(answer.text.splitlines()[0])
     assert first.pop("id")
     assert first == {
         "at": "2026-03-01T12:00:00.000+00:00",
@@ -108,22 +130,59 @@ def test_the_lines_for_programs_hold_what_was_written(desk, entries):
     }
 
 
-def test_a_long_log_is_sent_in_parts_and_nothing_is_left_out(desk, app, monkeypatch):
-    monkeypatch.setattr(rules, "AT_ONCE", 10)
+def test_a_long_log_is_written_in_parts_shows_how_far_it_is_and_nothing_is_left_out(desk, app, monkeypatch):
+    monkeypatch.setattr(export, "BATCH", 10)
     at = now() - timedelta(days=1)
     with app.app_context(), transaction() as session:
         for number in range(95):  # most at the same moment: the place is told by the id as well
             moment = at + timedelta(seconds=number // 40)
             write_down(session, "link.create", f"number {number}", actor="ada", environment=None, now=moment)
-    with desk.client.get("/dashboard/audit/export?format=jsonl&actor=ada", buffered=False) as answer:
+    task = start(desk, "jsonl", actor="ada")
+    assert "Waiting to begin" in desk.get(task).text
+    do_long_work(app, batches=3)
+    assert "30 of 95" in desk.get(task).text
+    assert desk.client.get(f"{task}/file").status_code == 404
+    with app.app_context(), transaction() as session:  # what is done meanwhile comes too late
+        write_down(session, "link.create", "number 95", actor="ada", environment=None, now=now())
+    do_long_work(app)
+    with desk.client.get(f"{task}/file", buffered=False) as answer:
         parts = list(answer.iter_encoded())
     assert len(parts) == 10
-    subjects = {json.loads(line)["subject"] for line in b"".join(parts).decode().splitlines()}
-    assert subjects == {f"number {number}" for number in range(95)}
+    subjects = [json.loads(line)["subject"] for line in b"".join(parts).decode().splitlines()]
+    assert sorted(subjects) == sorted(f"number {number}" for number in range(95))
+
+
+def test_an_empty_table_still_has_its_head(desk, app):
+    assert exported(desk, app, "csv", actor="nobody").text == "at,actor,action,subject,environment,details,id\r\n"
+    assert exported(desk, app, "jsonl", actor="nobody").text == ""
+
+
+def test_the_page_sends_its_filters_along(desk, entries):
+    view = desk.get("/dashboard/audit?action=link.create&since=2026-03-01")
+    sent = {facts["name"]: facts["value"] for tag, facts in view.dom.tags if facts.get("type") == "hidden"}
+    assert (sent["action"], sent["since"]) == ("link.create", "2026-03-01")
+
+
+def test_the_file_is_for_who_asked_as_long_as_they_are_an_administrator(desk, app, entries, sign_in):
+    task = start(desk, "csv")
+    do_long_work(app)
+    other = sign_in(email="other@vendor.example")
+    for path in (task, f"{task}/file"):
+        assert other.client.get(path).status_code == 404
+    lower = sign_in(Role.member, email=desk.email)
+    for path in (task, f"{task}/file"):
+        refused = lower.client.get(path)
+        assert (refused.status_code, NASTY in refused.text) == (403, False)
+
+
+@pytest.mark.parametrize("kind", ["", "xlsx", "../csv"])
+def test_another_kind_of_file_is_refused_in_words(desk, kind):
+    view = desk.post("/dashboard/audit/export", format=kind)
+    assert (view.status, "as CSV or as JSON lines" in view.text) == (400, True)
 
 
 def test_taking_the_log_along_is_written_down_as_well(desk, entries):
-    desk.client.get("/dashboard/audit/export?format=csv&actor=ada@vendor.example")
+    start(desk, "csv", actor="ada@vendor.example", since="2026-03-01")
     text = desk.get("/dashboard/audit").text
     assert "audit.export" in text
-    assert "actor filter: ada@vendor.example" in text
+    assert "actor filter: ada@vendor.example, from filter: 2026-03-01" in text

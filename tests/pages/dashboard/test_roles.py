@@ -32,7 +32,7 @@ NEEDS = {
     ("POST", "/dashboard/settings/logo"): ADMIN,
     ("POST", "/dashboard/settings/<name>/reset"): ADMIN,
     ("GET", "/dashboard/audit"): ADMIN,
-    ("GET", "/dashboard/audit/export"): ADMIN,
+    ("POST", "/dashboard/audit/export"): ADMIN,
     ("GET", "/dashboard/integrations"): VIEWER,
     ("GET", "/dashboard/integrations/<integration>"): VIEWER,
     ("GET", "/dashboard/integrations/<integration>/preview"): VIEWER,

@@ -26,7 +26,6 @@ PARTS = {
     "seen_items": "child_workflows",
     "watches": "child_workflows",
     "hooks": "child_workflows",
-    "deliveries": "events",
     "delivery_attempts": "deliveries",
     "task_parts": "tasks",
 }

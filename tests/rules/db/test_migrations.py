@@ -56,6 +56,7 @@ def test_what_the_first_version_stored_is_there_after_the_upgrade(tmp_path):
             assert rows("SELECT origin, integration_id FROM links") == [("link", "i")] * 2
             assert rows("SELECT user_id FROM events") == [("u",)]
             assert rows("SELECT endpoint_id FROM deliveries") == [("documented-production",)]
+            assert rows("SELECT environment, type FROM deliveries") == [("production", "installation.finished")]
             assert rows("SELECT id FROM delivery_attempts") == [("a",)]
             assert rows('SELECT environment, "values" FROM child_workflows') == [("production", "{}")]
             assert rows("SELECT id FROM failed_tries") == [("f",)]

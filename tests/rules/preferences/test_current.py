@@ -86,7 +86,7 @@ def event(session, state, age):
     made = Event(environment="production", type="x", payload="{}", created_at=now() - timedelta(days=age))
     session.add(made)
     session.flush()
-    delivery = Delivery(event_id=made.id, url="https://a.example", state=state)
+    delivery = Delivery(environment="production", event_id=made.id, type="x", url="https://a.example", state=state)
     session.add(delivery)
     session.flush()
     session.add(DeliveryAttempt(delivery_id=delivery.id, number=1, latency_ms=1))

@@ -31,8 +31,8 @@ from portal.tasks.rules import (
     forget_old,
     long_work,
     part_of,
+    select_tasks,
     start_task,
-    tasks_of,
 )
 from portal.users.models import User
 
@@ -149,9 +149,9 @@ def test_it_sees_only_the_environment_of_the_one_who_asked(app: Flask) -> None:
 def test_it_is_there_for_the_one_who_asked_in_that_environment_alone() -> None:
     task = start()
     with transaction(Environment.production) as session:
-        assert [one.id for one in tasks_of(session, ASKED_BY)] == [task]
+        assert [one.id for one in session.scalars(select_tasks(ASKED_BY))] == [task]
         assert find_task(session, task, ASKED_BY).id == task
-        assert tasks_of(session, "eve@vendor.example") == []
+        assert session.scalars(select_tasks("eve@vendor.example")).all() == []
         with pytest.raises(UnknownTask):
             find_task(session, task, "eve@vendor.example")
     with transaction(Environment.development) as session, pytest.raises(UnknownTask):
