@@ -12,14 +12,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention
+from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention, who_waits
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.models import Installation, InstallationCredential
 from portal.integrations.models import Integration
+from portal.links.finding import last_failures
+from portal.links.models import Link
 from portal.users.models import User
-from portal.users.rules import search_users
+from portal.users.rules import find_spelled, search_users
 from tests.backend import change
 from tests.install_page import InstallPage
 
@@ -36,6 +38,9 @@ QUESTIONS = {
     "links?state=opened&integration=x": "ix_links_opened_of_integration",
     "links?state=expired&integration=x&order=soonest": "ix_links_expired_of_integration",
     "links?state=finished&integration=x&order=oldest": "ix_links_finished_of_integration",
+    "links?state=asked": "ix_links_requested",
+    "links?state=asked&order=oldest": "ix_links_requested",
+    "links?state=asked&integration=x": "ix_links_requested_of_integration",
     "links?user=ada": "ix_links_user_id",
     "links?user=ada&state=created": "ix_links_user_id",
     "users": "ix_users_environment_created_at_id",
@@ -109,7 +114,10 @@ def test_no_question_of_the_overview_reads_a_whole_table(app, plans):
         count_everything(session, now())
         installations_by_day(session, now())
         search_users(session, "Ada", 8)
-    assert len(plans) > 10
+        find_spelled(session, "Ada")
+        last_failures(session, ["f" * 24, "e" * 24])
+        who_waits(session, [Link(id="f" * 24, requested_at=now())])
+    assert len(plans) > 13
     for _, plan in plans:
         assert reads_all(plan) == []
         assert all("INDEX" in step or "PRIMARY KEY" in step for step in plan if step.startswith("SEARCH")), plan
@@ -267,9 +275,13 @@ def test_an_installation_that_lacks_one_credential_of_two_is_named(desk, app, ma
     assert "ada@shop.example, Two stores" in text
     with app.app_context(), transaction() as session:
         left = session.scalars(sa.select(InstallationCredential.app)).one()
-    gone = {"magento": "sandbox", "sandbox": "magento"}[left]
+    gone = {"magento": "Sandbox shop", "sandbox": "Magento"}[left]
     one = backend.get("/installations")["data"][0]["installationId"]
-    assert f"{gone}: there is no credential." in desk.get(f"/dashboard/installations/{one}").text
+    page = desk.get(f"/dashboard/installations/{one}")
+    assert f"{gone}: there is no credential. Send a new link" in page.text
+    query = "who=existing&amp;user=ada@shop.example"
+    assert re.search(rf'<a href="/dashboard/integrations/[0-9a-f]+/share\?{query}">Send a new link', page.html)
+    assert f"There is no credential for {gone}:" in desk.post(f"/dashboard/installations/{one}/activate").text
 
 
 def test_what_is_only_stopped_lacks_nothing(desk, user, integration, install):

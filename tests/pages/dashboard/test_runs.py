@@ -212,7 +212,7 @@ def test_the_overview_names_runs_that_failed_and_accounts_that_are_refused(desk,
     assert "vendor.example answered 400." in view.text
     assert "Accounts that are refused" in view.text
     assert "Magento no longer accepts the credential." in view.text
-    assert "Runs in the last 30 days" in view.text
+    assert "Runs, 30 days" in view.text
 
 
 def test_a_user_s_logs_are_deleted_when_the_name_is_typed_with_a_receipt(desk, runs, child, user, app):
