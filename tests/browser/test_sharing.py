@@ -94,7 +94,17 @@ def trouble(portal):
     moment = f"{at:%Y-%m-%d %H:%M:%S.%f}"
     whose = "user_id IN (SELECT id FROM users WHERE username = ?)"
     with sqlite3.connect(Path(portal.env["PORTAL_INSTANCE"]) / "portal.sqlite3", timeout=30) as database:
-        database.execute(f"UPDATE links SET opened_at = ? WHERE {whose}", (moment, "stuck@trouble.example"))
+        database.execute(
+            f"UPDATE links SET created_at = ?, opened_at = ? WHERE {whose}", (moment, moment, "stuck@trouble.example")
+        )
+        database.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 24) "
+            "INSERT INTO installations "
+            "(id, environment, user_id, integration_id, is_enabled, installed_at, removed_at) "
+            "SELECT 'trouble' || i, environment, user_id, integration_id, 0, "
+            f"datetime('now', -(i * i % 29) || ' days'), datetime('now') FROM n JOIN links WHERE {whose}",
+            ("asked@trouble.example",),
+        )
         database.execute(
             f"UPDATE links SET created_at = ?, expires_at = ?, requested_at = ? WHERE {whose}",
             (moment, moment, moment, "asked@trouble.example"),
