@@ -22,7 +22,7 @@ from portal.links.replacing import prefilled_left
 from portal.links.rules import DEFAULT_LIFE, parse_life, require_redirect
 from portal.refusals import Refusal
 from portal.users.models import User
-from portal.users.rules import UsernameTaken, create_user, find_spelled, find_user, read_full_name
+from portal.users.rules import UnknownUser, UsernameTaken, create_user, find_spelled, read_full_name
 from portal.workflows.fields import BadValue, clean_value, fields_of
 
 LIVES = {"1h": "1 hour", "1d": "1 day", "7d": "7 days", "30d": "30 days", "until": "Until a date and time"}
@@ -107,7 +107,10 @@ class ShareForm:
         known = self.typed.get("user", "").strip()
         if not known:
             raise BadLinkOption("Say who it is for: begin to type the username, then choose from what is found.")
-        return find_spelled(session, known) or find_user(session, known)
+        found = find_spelled(session, known)
+        if found is None:
+            raise UnknownUser(known)
+        return found
 
     def _new_user(self, session: Session) -> User:
         email = self.typed.get("email", "").strip()
