@@ -103,36 +103,34 @@ def _stalled(session: Session, now: datetime) -> list[Stalled]:
 
 
 def _unfinished(session: Session, now: datetime, state: LinkState, which: sa.ColumnElement[bool]) -> list[Link]:
-    """The links of a state that end first. Not those whose user has installed the same since, in another way.
-
-    So that a portal where many have costs no more, only the first `LOOKED_AT` are looked at.
-    """
-    first = (
-        sa.select(Link.id)
-        .where(Link.origin == LinkOrigin.link, in_state(state, now), which)
-        .order_by(Link.expires_at)
-        .limit(LOOKED_AT)
-        .subquery()
-    )
-    return _whole(
-        session,
-        sa.select(Link).join(first, first.c.id == Link.id).where(~has_installed_since(Link.created_at)),
-        Link.expires_at,
-    )
+    """The links of a state that end first; not those whose user has installed the same since, in another way."""
+    handed_out = sa.and_(Link.origin == LinkOrigin.link, in_state(state, now), which)
+    return _first(session, handed_out, Link.expires_at, ~has_installed_since(Link.created_at))
 
 
 def _asked(session: Session, now: datetime) -> list[Link]:
-    lately = sa.select(Link).where(Link.requested_at.is_not(None), Link.requested_at > now - LOOK_BACK)
-    return _whole(session, lately.where(_is_waiting()), Link.requested_at.desc())
+    lately = sa.and_(Link.requested_at.is_not(None), Link.requested_at > now - LOOK_BACK)
+    return _first(session, lately, Link.requested_at.desc(), _is_waiting())
 
 
 def _is_waiting() -> sa.ColumnElement[bool]:
     return sa.and_(~is_answered(), ~has_installed_since(Link.requested_at))
 
 
-def _whole(session: Session, statement: sa.Select[Link], order: Any) -> list[Link]:
-    both = (joinedload(Link.user), joinedload(Link.integration))
-    return list(session.scalars(statement.options(*both).order_by(order).limit(MOST)))
+def _first(
+    session: Session,
+    which: sa.ColumnElement[bool],
+    order: sa.SQLColumnExpression[Any],
+    open_still: sa.ColumnElement[bool],
+) -> list[Link]:
+    """The first of these links that are open still.
+
+    A portal where most are settled costs no more than another: the first `LOOKED_AT` are looked at.
+    """
+    looked_at = sa.select(Link.id).where(which).order_by(order).limit(LOOKED_AT).subquery()
+    statement = sa.select(Link).join(looked_at, looked_at.c.id == Link.id).where(open_still)
+    whole = (joinedload(Link.user), joinedload(Link.integration))
+    return list(session.scalars(statement.options(*whole).order_by(order).limit(MOST)))
 
 
 def who_waits(session: Session, links: Sequence[Link]) -> set[str]:

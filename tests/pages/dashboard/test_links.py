@@ -65,7 +65,8 @@ def queries(app):
     asked = []
 
     def note(_connection, _cursor, statement, *_):
-        if statement.startswith("SELECT"):
+        # The settings are looked at once a second, whoever asks.
+        if statement.startswith("SELECT") and "FROM preferences" not in statement:
             asked.append(statement)
 
     engine = app.extensions["database"].engine
