@@ -36,6 +36,7 @@ QUESTIONS = {
         "state=finished",
         "state=opened",
         "state=revoked",
+        "state=asked",
         "integration={integration}",
         "integration={integration}&state=created",
         "integration=none",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, joinedload
@@ -16,10 +17,12 @@ from portal.credentials.models import Credential, InstallationCredential
 from portal.db import settings_of
 from portal.events.kinds import TEST
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState
+from portal.installations.finding import has_installed_since
 from portal.installations.models import Installation
 from portal.integrations.models import Integration
-from portal.links.finding import select_links
+from portal.links.finding import is_answered, last_failures
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
+from portal.links.rules import in_state
 from portal.runs.models import Run, RunState, WorkflowDay
 from portal.runs.reading import select_runs
 from portal.users.models import User
@@ -74,13 +77,9 @@ def what_needs_attention(session: Session, now: datetime) -> Attention:
     Also installations that lack a credential or whose account is refused, and runs that failed. `MOST` of each kind at
     the most, and no question reads a whole table.
     """
-    soonest = Link.expires_at
-    expiring = session.scalars(
-        select_links(now, state=LinkState.created).where(soonest < now + SOON).order_by(soonest).limit(MOST)
-    ).all()
     return Attention(
         _asked(session, now),
-        list(expiring),
+        _unfinished(session, now, LinkState.created, Link.expires_at < now + SOON),
         _stalled(session, now),
         _failing(session, now),
         _broken(session),
@@ -97,39 +96,48 @@ def _stalled(session: Session, now: datetime) -> list[Stalled]:
     """The opened links that nobody has touched for a while, those that end first before the others."""
     left = Link.opened_at < now - timedelta(minutes=settings_of(session).abandoned_after)
     found = [
-        link
-        for state in (LinkState.opened, LinkState.verified)
-        for link in session.scalars(select_links(now, state=state).where(left).order_by(Link.expires_at).limit(MOST))
+        link for state in (LinkState.opened, LinkState.verified) for link in _unfinished(session, now, state, left)
     ]
-    found.sort(key=lambda link: link.expires_at)
-    return [Stalled(link, last_failure(session, link.id)) for link in found[:MOST]]
+    found = sorted(found, key=lambda link: link.expires_at)[:MOST]
+    failures = last_failures(session, [link.id for link in found])
+    return [Stalled(link, failures.get(link.id)) for link in found]
+
+
+def _unfinished(session: Session, now: datetime, state: LinkState, which: sa.ColumnElement[bool]) -> list[Link]:
+    """The links of a state that end first; not those whose user has installed the same since, in another way."""
+    handed_out = sa.and_(Link.origin == LinkOrigin.link, in_state(state, now), which)
+    return _first(session, handed_out, Link.expires_at, ~has_installed_since(Link.created_at))
 
 
 def _asked(session: Session, now: datetime) -> list[Link]:
-    # Answered is who got a newer link for the same thing.
-    newer = aliased(Link)
-    answered = sa.exists().where(
-        newer.user_id == Link.user_id,
-        newer.integration_id == Link.integration_id,
-        newer.created_at > Link.requested_at,
-        newer.origin == LinkOrigin.link,
-    )
-    return list(
-        session.scalars(
-            sa.select(Link)
-            .where(Link.requested_at.is_not(None), Link.requested_at > now - LOOK_BACK, ~answered)
-            .options(joinedload(Link.user), joinedload(Link.integration))
-            .order_by(Link.requested_at.desc())
-            .limit(MOST)
-        )
-    )
+    lately = sa.and_(Link.requested_at.is_not(None), Link.requested_at > now - LOOK_BACK)
+    return _first(session, lately, Link.requested_at.desc(), _is_waiting())
 
 
-def last_failure(session: Session, link_id: str) -> FailedTry | None:
-    """What went wrong last on a link."""
-    return session.scalar(
-        sa.select(FailedTry).where(FailedTry.link_id == link_id).order_by(FailedTry.at.desc()).limit(1)
-    )
+def _is_waiting() -> sa.ColumnElement[bool]:
+    return sa.and_(~is_answered(), ~has_installed_since(Link.requested_at))
+
+
+def _first(
+    session: Session,
+    which: sa.ColumnElement[bool],
+    order: sa.SQLColumnExpression[Any],
+    open_still: sa.ColumnElement[bool],
+) -> list[Link]:
+    """The first of these links that are open still.
+
+    A portal where most are settled costs no more than another: the first `LOOKED_AT` are looked at.
+    """
+    looked_at = sa.select(Link.id).where(which).order_by(order).limit(LOOKED_AT).subquery()
+    statement = sa.select(Link).join(looked_at, looked_at.c.id == Link.id).where(open_still)
+    whole = (joinedload(Link.user), joinedload(Link.integration))
+    return list(session.scalars(statement.options(*whole).order_by(order).limit(MOST)))
+
+
+def who_waits(session: Session, links: Sequence[Link]) -> set[str]:
+    """The ids of those of these links whose user asked for a new one, and has neither got nor installed it since."""
+    asked = [link.id for link in links if link.requested_at is not None]
+    return set(session.scalars(sa.select(Link.id).where(Link.id.in_(asked), _is_waiting()))) if asked else set()
 
 
 def _failing(session: Session, now: datetime) -> list[Delivery]:
@@ -148,7 +156,17 @@ def _failing(session: Session, now: datetime) -> list[Delivery]:
 
 def _deliveries(state: DeliveryState) -> sa.Select[Delivery]:
     whole = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
-    return sa.select(Delivery).where(Delivery.state == state, Delivery.type != TEST).options(*whole)
+    return sa.select(Delivery).where(Delivery.state == state, Delivery.type != TEST, ~_is_followed()).options(*whole)
+
+
+def _is_followed() -> sa.ColumnElement[bool]:
+    """The condition that the same event was delivered to the same endpoint anew."""
+    newer = aliased(Delivery)
+    return sa.exists().where(
+        newer.event_id == Delivery.event_id,
+        newer.endpoint_id.is_not_distinct_from(Delivery.endpoint_id),
+        newer.created_at > Delivery.created_at,
+    )
 
 
 @dataclass(frozen=True)
@@ -169,12 +187,6 @@ def count_failing(session: Session, endpoint_ids: Sequence[str], now: datetime) 
 
 
 def _failing_to(session: Session, endpoint_id: str, now: datetime) -> Failing:
-    newer = aliased(Delivery)
-    followed = sa.exists().where(
-        newer.event_id == Delivery.event_id,
-        newer.endpoint_id == Delivery.endpoint_id,
-        newer.created_at > Delivery.created_at,
-    )
     has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
     number, are_more = 0, False
     for state, order, failed in (
@@ -188,7 +200,7 @@ def _failing_to(session: Session, endpoint_id: str, now: datetime) -> Failing:
             .limit(MOST_FAILING)
             .subquery()
         )
-        fails = sa.case((sa.and_(Delivery.type != TEST, ~followed, failed), 1))
+        fails = sa.case((sa.and_(Delivery.type != TEST, ~_is_followed(), failed), 1))
         counted = sa.select(sa.func.count(), sa.func.count(fails)).select_from(Delivery)
         looked_at, failing = session.execute(counted.join(some, some.c.id == Delivery.id)).one()
         number, are_more = number + failing, are_more or looked_at == MOST_FAILING

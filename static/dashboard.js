@@ -19,6 +19,9 @@
     });
   }
 
+  // What is to be copied is selected when the page opens.
+  document.querySelector("[data-select]")?.select();
+
   // Passkeys: ask the server for options, the device for its answer, and send that with the form.
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     form.addEventListener("submit", async (event) => {

@@ -42,6 +42,7 @@ def overview() -> ResponseReturnValue:
             bars=bars,
             width=WIDTH,
             height=HEIGHT,
+            highest=most,
             total=sum(number for _, number in days),
             most=MOST_COUNTED,
             most_a_day=MOST_A_DAY,

@@ -15,7 +15,8 @@ import portal.dashboard.records
 import portal.dashboard.runs
 import portal.dashboard.share
 import portal.dashboard.sign_in
-import portal.dashboard.tasks  # noqa: F401 - importing is what adds the pages
+import portal.dashboard.tasks
+import portal.dashboard.titles  # noqa: F401 - importing is what adds the pages
 from portal.dashboard.access import dashboard
 
 __all__ = ["dashboard"]

@@ -7,14 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, joinedload
 
+from portal.attention import who_waits
 from portal.clock import now
 from portal.credentials.rules import credentials_of, drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own, require_proof
 from portal.dashboard.children import after_stopping, ask_for_settings
 from portal.dashboard.lists import Column, by_name, by_time, chosen, listing, named_integrations, people_named
-from portal.dashboard.share import show_made
+from portal.dashboard.share import share_anew, show_made
+from portal.dashboard.titles import link_title
 from portal.db import wipe_deleted
 from portal.installations.changing import (
     activate_installation,
@@ -27,9 +29,18 @@ from portal.installations.changing import (
 from portal.installations.finding import InstallationState, select_installations
 from portal.installations.models import Installation
 from portal.installations.rules import standing_children
-from portal.links.finding import NEWEST, ends_of_newest, is_for, moments_to_sort_by, select_links
+from portal.links.errors import WorkflowsGone
+from portal.links.finding import (
+    NEWEST,
+    ends_of_newest,
+    is_for,
+    last_failures,
+    moments_to_sort_by,
+    select_links,
+)
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
-from portal.links.rules import create_link, find_by_id, revoke_link
+from portal.links.replacing import find_successor, replace_link
+from portal.links.rules import find_by_id, revoke_link
 from portal.operators.models import Role
 from portal.refusals import Refusal
 from portal.runs.forgetting import erase_logs
@@ -60,23 +71,29 @@ def _require_typed(name: str, one: User) -> None:
 
 # Links
 
+ASKED = "asked"  # stands among the states of the filter: whose user asked for a new link
+
 
 @dashboard.get("/links")
 @needs(Role.viewer)
 def links() -> ResponseReturnValue:
-    """Every link, by state, integration and user."""
+    """Every link, by state, integration and user, with how far it came and what failed last."""
     at = now()
-    state = chosen(LinkState, "state")
+    state, has_asked = chosen(LinkState, "state"), request.args.get("state") == ASKED
     with own() as session:
         people = people_named(session)
-        statement = select_links(at, state=state, integration_id=request.args.get("integration") or None)
-        is_narrowed = state is not None or bool(request.args.get("integration"))
+        integration_id = request.args.get("integration") or None
+        statement = select_links(at, state=state, integration_id=integration_id, has_asked=has_asked)
+        is_narrowed = state is not None or has_asked or integration_id is not None
         ends = ends_of_newest(session, people.ids) if is_narrowed and people.ids else {}
         found = listing(
             session,
             statement,
             then=Link.id,
-            columns=[_column(moment, state) for moment in moments_to_sort_by(state, are_one_s=people.ids is not None)],
+            columns=[
+                _column(moment, state)
+                for moment in moments_to_sort_by(state, has_asked, are_one_s=people.ids is not None)
+            ],
             filters=("user", "state", "integration"),
             among=people.among(lambda one: is_for(one, ends.get(one))),
         )
@@ -84,7 +101,9 @@ def links() -> ResponseReturnValue:
             "dashboard/links.html",
             found=found,
             people=people,
-            states=list(LinkState),
+            failures=last_failures(session, [one.id for one in found.rows]),
+            waiting=who_waits(session, found.rows),
+            states=[*LinkState, (ASKED, "asked for a new one")],
             integrations=named_integrations(session),
             newest=NEWEST if ends else None,
             at=at,
@@ -92,7 +111,7 @@ def links() -> ResponseReturnValue:
 
 
 def _column(moment: InstrumentedAttribute[Any], state: LinkState | None) -> Column:
-    if moment is Link.created_at:
+    if moment is Link.created_at or moment is Link.requested_at:
         return by_time(moment)
     goes_on = state in (LinkState.created, LinkState.opened, LinkState.verified)
     return Column(moment, up="soonest", down="latest", is_first_down=not goes_on)
@@ -107,7 +126,8 @@ def link(link: str) -> ResponseReturnValue:
         tries = session.scalars(
             sa.select(FailedTry).where(FailedTry.link_id == found.id).order_by(FailedTry.at.desc()).limit(20)
         ).all()
-        return render_template("dashboard/link.html", one=found, tries=tries, at=now())
+        after = find_successor(session, found)
+        return render_template("dashboard/link.html", one=found, tries=tries, after=after, at=now())
 
 
 @dashboard.post("/links/<link>/revoke")
@@ -118,35 +138,28 @@ def revoke(link: str) -> ResponseReturnValue:
         found = find_by_id(session, link)
         revoke_link(session, found, now())
         drop_drafts(session, found.id)
-        audit(session, "link.revoke", f"{found.name} for {found.user.username}", link=found.id)
+        audit(session, "link.revoke", f"{link_title(found)} for {found.user.username}", link=found.id)
     return redirect(url_for("dashboard.link", link=link), 303)
 
 
 @dashboard.post("/links/<link>/replace")
 @needs(Role.member)
 def replace(link: str) -> ResponseReturnValue:
-    """A new link for the same user and the same things, as long as the old one was to live; the old one is revoked."""
+    """A new link for the same user and the same things; the old one, or what replaced it since, is revoked.
+
+    Where nothing of what it was for is left, on to the Share dialog, filled in.
+    """
+    keys = current_app.extensions["keys"].link_keys
     with own() as session:
         old = find_by_id(session, link)
-        if old.finished_at is None and old.revoked_at is None:
-            revoke_link(session, old, now())
-            drop_drafts(session, old.id)
-        fresh, token = create_link(
-            session,
-            current_app.extensions["keys"].link_keys,
-            user=old.user,
-            integration=old.integration,
-            now=now(),
-            life=old.expires_at - old.created_at,
-            always_show_credentials=old.always_show_credentials,
-            redirect_url=old.redirect_url,
-            workflow_ids=old.workflow_ids,
-            locale=old.locale,
-            prefilled=old.prefilled,
-            manner=old.how if old.manner else None,
-        )
-        audit(session, "link.replace", f"{old.name} for {old.user.username}", link=fresh.id, replaced=old.id)
-        return show_made(session, fresh, token)
+        try:
+            made = replace_link(session, keys, old, now())
+        except WorkflowsGone:
+            return redirect(share_anew(old), 303)
+        if made.revoked:
+            drop_drafts(session, made.revoked.id)
+        audit(session, "link.replace", f"{link_title(old)} for {old.user.username}", link=made.link.id, replaced=old.id)
+        return show_made(session, made.link, made.token, gone=made.gone)
 
 
 # Users
@@ -195,7 +208,11 @@ def _user_page(name: str, mistyped: str = "") -> str:
     """`mistyped` is the field in which the username was to be typed once more, and wasn't."""
     with own() as session:
         one = find_user(session, name)
-        newest = sa.select(Link).where(Link.user_id == one.id, Link.origin == LinkOrigin.link)
+        newest = (
+            sa.select(Link)
+            .where(Link.user_id == one.id, Link.origin == LinkOrigin.link)
+            .options(joinedload(Link.integration))
+        )
         return render_template(
             "dashboard/user.html",
             one=one,
@@ -204,6 +221,7 @@ def _user_page(name: str, mistyped: str = "") -> str:
             credentials=credentials_of(session, one.id),
             installations=session.scalars(select_installations().where(Installation.user_id == one.id)).all(),
             links=session.scalars(newest.order_by(Link.created_at.desc()).limit(10)).all(),
+            integrations=named_integrations(session),
             runs=session.scalars(
                 select_runs().where(Run.user_id == one.id).order_by(Run.created_at.desc()).limit(5)
             ).all(),
@@ -297,12 +315,12 @@ def installation(installation: str) -> ResponseReturnValue:
     with own() as session:
         find_installation(session, installation)
         one = session.scalars(select_installations().where(Installation.id == installation)).unique().one()
+        standing = standing_children(session, one.id)
         asks = [
-            (child.workflow.name, asked)
-            for child in standing_children(session, one.id)
-            if (asked := asked_by_upgrade(child, child.workflow))
+            (child.workflow.name, asked) for child in standing if (asked := asked_by_upgrade(child, child.workflow))
         ]
-        return render_template("dashboard/installation.html", one=one, asks=asks)
+        is_behind = any(child.version_id != child.workflow.newest.id for child in standing)
+        return render_template("dashboard/installation.html", one=one, asks=asks, is_behind=is_behind)
 
 
 @dashboard.post("/installations/<installation>/<deed>")

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlencode
 
 import segno
 import sqlalchemy as sa
-from flask import current_app, render_template, request
+from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
 from portal.clock import now
+from portal.credentials.rules import drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own
+from portal.dashboard.share_form import LIVES, NotShared, ShareForm, filled_in_like, fills_of
+from portal.dashboard.titles import link_title
 from portal.installations.models import Installation
 from portal.integrations.models import Integration
 from portal.integrations.rules import find_integration
 from portal.languages import choose, sentence
-from portal.links.errors import BadLinkOption
 from portal.links.models import Link
-from portal.links.prefilled import read_prefilled
-from portal.links.rules import create_link, link_url, parse_life
+from portal.links.replacing import take_place
+from portal.links.rules import create_link, find_by_id, link_url
 from portal.operators.models import Role
 from portal.preferences.current import current_settings
 from portal.preferences.languages import offered_languages
 from portal.refusals import Refusal
-from portal.users.models import User
-from portal.users.rules import create_user, find_user, search_users
+from portal.users.rules import find_user, search_users
 
-LIVES = {"1h": "1 hour", "1d": "1 day", "7d": "7 days", "30d": "30 days", "until": "Until a date and time"}
 FOUND = 8
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @dashboard.get("/integrations/<integration>/share")
@@ -53,22 +50,45 @@ def search() -> ResponseReturnValue:
     return render_template("dashboard/found_users.html", found=found, typed=request.args.get("user", ""))
 
 
-def _dialog(one: Integration, typed: MultiDict[str, str], problem: Refusal | None = None) -> ResponseReturnValue:
-    catalogue = current_app.extensions["catalogue"]
-    fields = [
-        (app, field) for app in (catalogue[name] for name in one.apps) for field in app.fields if not field.is_secret
-    ]
-    body = render_template(
+@dashboard.get("/users/<user>/share")
+@needs(Role.member)
+def share_with(user: str) -> ResponseReturnValue:
+    """From a user's page to the dialog of the integration that was chosen there."""
+    with own() as session:
+        one = find_integration(session, request.args.get("integration", ""))
+        target = _filled_in(one.id, {"who": "existing", "user": find_user(session, user).username})
+    return redirect(target, 303)
+
+
+def _filled_in(integration: str, query: Mapping[str, str | Sequence[str]]) -> str:
+    return f"{url_for('dashboard.share', integration=integration)}?{urlencode(query, doseq=True)}"
+
+
+def share_anew(link: Link) -> str:
+    """The address of the dialog, filled in for a link that takes the place of this one."""
+    return _filled_in(link.integration_id or "", filled_in_like(link))
+
+
+def _dialog(
+    one: Integration, typed: MultiDict[str, str], problem: NotShared | None = None, *, is_sent: bool = False
+) -> str:
+    taken = problem.taken if problem else ""
+    kept = {name: typed.getlist(name) for name in typed if name not in ("csrf", "email", "full_name")}
+    instead = {**kept, "who": "existing", "user": taken, "always": typed.get("always", "no")}
+    return render_template(
         "dashboard/share.html",
         one=one,
         typed=typed,
         problem=problem,
+        problems=problem.problems if problem else {},
+        taken=taken,
+        instead_url=_filled_in(one.id, instead),
         lives=LIVES,
-        fields=fields,
+        fills=fills_of(current_app.extensions["catalogue"], one),
         languages=offered_languages(current_settings()),
-        chosen=typed.getlist("workflow") or [workflow.id for workflow in one.workflows],
+        chosen=typed.getlist("workflow") if is_sent else typed.getlist("workflow") or [w.id for w in one.workflows],
+        is_always=typed.get("always", "no" if is_sent else "yes") == "yes",
     )
-    return (body, 422) if problem else body
 
 
 @dashboard.post("/integrations/<integration>/share")
@@ -77,75 +97,45 @@ def generate(integration: str) -> ResponseReturnValue:
     """*Generate Link*."""
     try:
         with own() as session:
-            one = find_integration(session, integration)
-            user = _user(session, request.form)
-            link, token = create_link(
-                session,
-                current_app.extensions["keys"].link_keys,
-                user=user,
-                integration=one,
-                now=now(),
-                **_options(one, request.form),
-            )
-            audit(session, "link.create", f"{one.name} for {user.username}", link=link.id)
-            return show_made(session, link, token)
+            return _generate(session, find_integration(session, integration))
     except Refusal as problem:
+        wrong = problem if isinstance(problem, NotShared) else NotShared({"": problem.message()})
         with own() as session:
-            return _dialog(find_integration(session, integration), request.form, problem)
+            return _dialog(find_integration(session, integration), request.form, wrong, is_sent=True), wrong.status
 
 
-def _user(session: Session, form: MultiDict[str, str]) -> User:
-    if form.get("who") == "new":
-        email = form.get("email", "").strip()
-        if not _EMAIL.fullmatch(email):
-            raise BadLinkOption("Type the new user’s e-mail address. It should look like name@shop.example.")
-        user = create_user(session, email, now=now(), full_name=form.get("full_name") or None)
+def _generate(session: Session, one: Integration) -> ResponseReturnValue:
+    form = ShareForm(current_app.extensions["catalogue"], one, request.form)
+    user, options = form.user(session), form.options()
+    form.require_right()
+    assert user is not None
+    link, token = create_link(
+        session, current_app.extensions["keys"].link_keys, user=user, integration=one, now=now(), **options
+    )
+    if form.is_for_new:
         audit(session, "user.create", user.username)
-        return user
-    known = form.get("user", "").strip()
-    if not known:
-        raise BadLinkOption("Say who it is for: begin to type the username, then choose from what is found.")
-    return find_user(session, known)
+    audit(session, "link.create", f"{one.name} for {user.username}", link=link.id)
+    if request.form.get("instead_of"):
+        _retire(session, find_by_id(session, request.form["instead_of"]), link)
+    return show_made(session, link, token)
 
 
-def _options(one: Integration, form: MultiDict[str, str]) -> dict[str, Any]:
-    workflows = form.getlist("workflow")
-    if not workflows:
-        raise BadLinkOption("Choose at least one workflow.")
-    given: dict[str, dict[str, str]] = {}
-    for name, value in form.items():
-        if name.startswith("fill-") and value.strip():
-            app, _, field = name.removeprefix("fill-").partition("-")
-            given.setdefault(app, {})[field] = value.strip()
-    return {
-        "life": _life(form),
-        "always_show_credentials": form.get("always") == "yes",
-        "redirect_url": form.get("redirect_url", "").strip() or None,
-        "workflow_ids": workflows if len(workflows) < len(one.workflows) else None,
-        "locale": form.get("locale", "").strip() or None,
-        "prefilled": read_prefilled(current_app.extensions["catalogue"], one, one.apps, given),
-    }
+def _retire(session: Session, old: Link, fresh: Link) -> None:
+    """Revoke the link that led to the dialog, if the new one is for the same user and integration."""
+    if (old.user_id, old.integration_id) != (fresh.user_id, fresh.integration_id):
+        return
+    if revoked := take_place(session, old, fresh, now()):
+        drop_drafts(session, revoked.id)
+    audit(session, "link.replace", f"{link_title(old)} for {old.user.username}", link=fresh.id, replaced=old.id)
 
 
-def _life(form: MultiDict[str, str]) -> timedelta:
-    if form.get("life") != "until":
-        return parse_life(form.get("life", "7d"))
-    try:
-        until = datetime.fromisoformat(form.get("until", "")).replace(tzinfo=UTC)
-    except ValueError:
-        raise BadLinkOption("Say until when: a date and a time, in UTC.") from None
-    if until <= now():
-        raise BadLinkOption("That moment is over. Choose one to come.")
-    return parse_life(str(int((until - now()).total_seconds()) + 1))
-
-
-def show_made(session: Session, link: Link, token: str) -> ResponseReturnValue:
-    """The page with the link: to copy, as a QR code, for a mail."""
+def show_made(session: Session, link: Link, token: str, *, gone: Sequence[str] = ()) -> ResponseReturnValue:
+    """The page with the link: to copy, as a QR code, for a mail. `gone` are workflows that the one before had."""
     settings = current_settings()
     url = link_url(settings.base_url, link, token)
     # The mail goes to whom the page is for.
     spoken = choose(link.locale, "", settings.languages, settings.language)
-    subject = sentence("Please connect {apps} for {vendor}", apps=link.name, vendor=settings.vendor_name)
+    subject = sentence("Please connect {apps} for {vendor}", apps=link_title(link), vendor=settings.vendor_name)
     body = sentence(
         "Hello,\n\nplease open this page and follow it:\n\n{url}\n\nThe link works until {until}, and once.\n",
         url=url,
@@ -158,6 +148,7 @@ def show_made(session: Session, link: Link, token: str) -> ResponseReturnValue:
         mail_url=f"mailto:{quote(link.user.username)}?subject={quote(subject.said(spoken))}&body={quote(body.said(spoken))}",
         qr=segno.make(url, error="m").svg_inline(scale=3, svgclass="qr", lineclass=None, omitsize=True),
         is_known=_known(session, link),
+        gone=gone,
     )
 
 

@@ -137,7 +137,8 @@ def _require_credentials(session: Session, installation: Installation) -> None:
             sa.select(InstallationCredential.app).where(InstallationCredential.installation_id == installation.id)
         )
     )
-    missing = [app for app in apps if app not in has]
+    catalogue = session.info["catalogue"]
+    missing = [catalogue[app].title if app in catalogue else app for app in apps if app not in has]
     if missing:
         raise NotConnected(missing)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from portal.credentials.models import InstallationCredential
 from portal.installations.models import Installation
+from portal.links.models import Link
 from portal.workflows.models import ChildWorkflow
 
 MOST_COUNTED = 1_000  # as far as is counted for a page
@@ -44,6 +46,16 @@ def select_installations(
     if integration_id is not None:
         statement = statement.where(Installation.integration_id == integration_id)
     return statement
+
+
+def has_installed_since(moment: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None]) -> sa.Exists:
+    """The condition that a link's user has its integration installed, since after this moment of the link."""
+    return sa.exists().where(
+        Installation.user_id == Link.user_id,
+        Installation.integration_id == Link.integration_id,
+        Installation.removed_at.is_(None),
+        Installation.installed_at > moment,
+    )
 
 
 def count_installations(session: Session, integration_ids: Sequence[str]) -> dict[str, int]:

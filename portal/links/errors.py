@@ -111,6 +111,16 @@ class NotItsWorkflow(Refusal):
     title = "No such workflow"
 
 
+class WorkflowsGone(Refusal):
+    """A link can't be replaced as it was: its integration has none of its workflows any more."""
+
+    status = 409
+    title = "Its workflows are gone"
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(f"{link.name} has none of the workflows any more that this link was for. Share it anew.")
+
+
 class BadLinkOption(Refusal):
     """An option of a new link can't be taken."""
 

@@ -1,14 +1,18 @@
-"""Which links a list asks for. Each question is put in the words of an index that answers it (see `models`)."""
+"""Which links a list asks for, and what it tells of them.
+
+Each question is put in the words of an index that answers it (see `models`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, joinedload
 
-from portal.links.models import STATE_ORDER, Link, LinkOrigin, LinkState
+from portal.links.models import STATE_ORDER, FailedTry, Link, LinkOrigin, LinkState
 from portal.links.rules import in_state
 from portal.users.models import User
 
@@ -22,13 +26,14 @@ def select_links(
     *,
     state: LinkState | None = None,
     integration_id: str | None = None,
+    has_asked: bool = False,
 ) -> sa.Select[Link]:
-    """The links that were handed out, in this state at the moment `at`, of this integration."""
-    statement = (
-        sa.select(Link)
-        .where(Link.origin == LinkOrigin.link)
-        .options(joinedload(Link.user), joinedload(Link.integration))
-    )
+    """The links that were handed out, in this state at the moment `at`, of this integration.
+
+    With `has_asked`, those whose user asked for a new one; also of modals and connections, where people ask as well.
+    """
+    statement = sa.select(Link).options(joinedload(Link.user), joinedload(Link.integration))
+    statement = statement.where(Link.requested_at.is_not(None) if has_asked else Link.origin == LinkOrigin.link)
     if state is not None:
         statement = statement.where(in_state(state, at))
     if integration_id is not None:
@@ -56,10 +61,45 @@ def is_for(user_id: str, end: Place | None = None) -> sa.ColumnElement[bool]:
     return sa.and_(Link.user_id == user_id, sa.tuple_(Link.created_at, Link.id) > sa.tuple_(at, row_id))
 
 
-def moments_to_sort_by(state: LinkState | None, *, are_one_s: bool = False) -> list[InstrumentedAttribute[datetime]]:
+def moments_to_sort_by(
+    state: LinkState | None, has_asked: bool = False, *, are_one_s: bool = False
+) -> list[InstrumentedAttribute[Any]]:
     """The moments in whose order such a list can be read; the usual one first. Those of one user: as they were made."""
     if are_one_s:
         return [Link.created_at]
+    if has_asked:
+        return [Link.requested_at]
     if state is None:
         return [Link.created_at, Link.expires_at]
     return [getattr(Link, STATE_ORDER[state])]
+
+
+def is_answered() -> sa.ColumnElement[bool]:
+    """The condition that whoever asked for a new link has got one since for the same thing."""
+    newer = aliased(Link)
+    return sa.exists().where(
+        newer.user_id == Link.user_id,
+        newer.integration_id.is_not_distinct_from(Link.integration_id),
+        newer.app.is_not_distinct_from(Link.app),
+        newer.created_at > Link.requested_at,
+        sa.or_(newer.origin == LinkOrigin.link, newer.origin == Link.origin),
+    )
+
+
+def last_failures(session: Session, link_ids: Sequence[str]) -> dict[str, FailedTry]:
+    """What went wrong last on each of these links, by the link's id; one question for all of them."""
+    if not link_ids:
+        return {}
+    last = aliased(FailedTry)
+    newest = (
+        sa.select(last.id)
+        .where(last.link_id == Link.id)
+        .order_by(last.at.desc())
+        .limit(1)
+        .correlate(Link)
+        .scalar_subquery()
+    )
+    found = session.scalars(
+        sa.select(FailedTry).where(FailedTry.id.in_(sa.select(newest).where(Link.id.in_(link_ids))))
+    )
+    return {failed.link_id: failed for failed in found}

@@ -65,7 +65,13 @@ def _indexes() -> list[sa.Index]:
     made += [
         sa.Index("ix_links_made_of_integration", *parts, "created_at", "id"),
         sa.Index("ix_links_until_of_integration", *parts, "expires_at", "id"),
-        partial_index("ix_links_requested", "requested_at IS NOT NULL", "environment", "requested_at"),
+    ]
+    asked = "requested_at IS NOT NULL"  # a new link; of whatever origin the old one is
+    made += [
+        partial_index("ix_links_requested", asked, "environment", "requested_at", "id"),
+        partial_index(
+            "ix_links_requested_of_integration", asked, "environment", "integration_id", "requested_at", "id"
+        ),
     ]
     for state, (condition, moment) in _STATES.items():
         # What the condition names stands in the index that is counted with, so that SQLite needs no row to count it.
@@ -106,6 +112,7 @@ class Link(InEnvironment, Base):
     revoked_at: Mapped[datetime | None]
     requested_at: Mapped[datetime | None]  # when its user last asked for a new one
     finished_by: Mapped[str | None] = mapped_column(sa.String(64))  # which press of the button finished it
+    replaced_by: Mapped[str | None] = mapped_column(sa.String(24))  # the link that took its place; it may be forgotten
 
     # When its user last did something, and when to warn of its end; each empty once it was told or doesn't matter any
     # more, so that looking for what is due costs the same however many links there are.
@@ -131,6 +138,20 @@ class Link(InEnvironment, Base):
     def name(self) -> str:
         """What it connects, in the vendor's words."""
         return self.integration.name if self.integration else self.app or ""
+
+    @property
+    def steps(self) -> list[tuple[str, datetime]]:
+        """What happened to it, from its making on, each with its moment."""
+        moments = (
+            ("made", self.created_at),
+            ("opened", self.opened_at),
+            ("handed_on", self.passed_on_at),
+            ("connected", self.verified_at),
+            ("revoked", self.revoked_at),
+            ("finished", self.finished_at),
+        )
+        reached = [(step, moment) for step, moment in moments if moment is not None]
+        return sorted(reached, key=lambda one: one[1])  # steps of the same moment stay in this order
 
     def state(self, at: datetime) -> LinkState:
         """The link's state at the moment `at`: how it ended, else the furthest step reached."""

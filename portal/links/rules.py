@@ -51,7 +51,8 @@ def parse_life(text: str) -> timedelta:
     return life
 
 
-def _require_redirect(url: str | None) -> str | None:
+def require_redirect(url: str | None) -> str | None:
+    """The address to come back to; None for none. Raises `BadLinkOption`."""
     if url:
         try:
             parts = urlsplit(url)
@@ -110,7 +111,7 @@ def create_link(
         prefilled=prefilled or None,
         manner=manner.model_dump(mode="json", exclude_defaults=True) if manner else None,
         always_show_credentials=always_show_credentials,
-        redirect_url=_require_redirect(redirect_url),
+        redirect_url=require_redirect(redirect_url),
         workflow_ids=list(workflow_ids) if workflow_ids else None,
         created_at=now,
         expires_at=now + life,

@@ -58,6 +58,12 @@ def find_user(session: Session, name: str) -> User:
     return user
 
 
+def find_spelled(session: Session, name: str) -> User | None:
+    """The user with this id or username, as typed or in lower case, as `search_users` looks for it."""
+    spelled = sa.select(User).where(sa.or_(User.id == name, User.username.in_([name, name.lower()])))
+    return session.scalar(spelled.order_by(User.id != name, User.username != name).limit(1))
+
+
 def begins_with(text: str) -> sa.ColumnElement[bool]:
     """The condition that a username begins with `text`; an index answers it."""
     return sa.and_(User.username >= text, User.username < text + "\U0010ffff")
@@ -90,7 +96,7 @@ def create_user(session: Session, username: str, *, now: datetime, full_name: st
     username = _username(username)
     if session.scalar(sa.select(User.id).where(User.username == username)):
         raise UsernameTaken(username)
-    user = User(username=username, full_name=_full_name(full_name), created_at=now)
+    user = User(username=username, full_name=read_full_name(full_name), created_at=now)
     session.add(user)
     session.flush()
     return user
@@ -102,7 +108,7 @@ def create_users(session: Session, given: Sequence[tuple[str, str | None]], now:
     wanted: dict[str, tuple[int, str | None]] = {}
     for place, (username, full_name) in enumerate(given):
         try:
-            name, full_name = _username(username), _full_name(full_name)
+            name, full_name = _username(username), read_full_name(full_name)
         except Refusal:
             rejected.append(place)
             continue
@@ -125,7 +131,7 @@ def update_user(session: Session, user: User, *, username: str | None, full_name
             raise UsernameTaken(username)
         user.username = username
     if full_name is not None:
-        user.full_name = _full_name(full_name)
+        user.full_name = read_full_name(full_name)
     session.flush()
 
 
@@ -136,7 +142,8 @@ def _username(given: str) -> str:
     return username
 
 
-def _full_name(given: str | None) -> str | None:
+def read_full_name(given: str | None) -> str | None:
+    """The name as it is kept; None for no name. Raises `BadFullName`."""
     name = (given or "").strip()
     if name and (len(name) > 255 or not re.match(VISIBLE, name)):
         raise BadFullName("A full name has at most 255 visible characters.")

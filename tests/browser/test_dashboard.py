@@ -89,7 +89,7 @@ def test_the_journey_from_the_share_button_to_the_verified_webhook(chromium, por
 
     goto(page, "Links")
     row = page.get_by_role("row").filter(has_text="journey@luma.example")
-    expect(row.get_by_text("finished")).to_be_visible()
+    expect(row.locator("[data-state=finished]")).to_be_visible()
     goto(page, "Installations")
     expect(page.get_by_role("row").filter(has_text="journey@luma.example")).to_contain_text("Luma Store")
     goto(page, "Events")

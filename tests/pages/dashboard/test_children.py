@@ -112,7 +112,7 @@ def test_an_engine_that_does_not_run_is_told_from_a_quiet_app(desk, child, app):
 
 def test_a_missing_credential_and_an_inactive_or_removed_copy_say_what_to_do(desk, child, app):
     change(app, sa.delete(InstallationCredential))
-    assert "There is no credential for magento." in why(desk, child).text
+    assert "There is no credential for Magento." in why(desk, child).text
     change(app, of(child, is_active=False))
     assert "It is not active, so it takes nothing. Press Activate" in why(desk, child).text
     change(app, of(child, removed_at=now()))

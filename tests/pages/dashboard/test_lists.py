@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from portal import attention
 from portal.api_keys.rules import create_api_key
-from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention
+from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention, who_waits
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
@@ -23,14 +23,14 @@ from portal.events.models import Delivery, DeliveryState, documented_id
 from portal.events.rules import announce, send_test_event
 from portal.installations.models import Installation, InstallationCredential
 from portal.integrations.models import Integration
-from portal.links.finding import NEWEST
+from portal.links.finding import NEWEST, last_failures
 from portal.links.models import Link
 from portal.operators.models import Operator
 from portal.operators.rules import start_session
 from portal.tasks.rules import start_task
 from portal.users.export import EXPORT
 from portal.users.models import User
-from portal.users.rules import search_users
+from portal.users.rules import find_spelled, search_users
 from tests.backend import change
 from tests.install_page import InstallPage
 
@@ -51,6 +51,9 @@ QUESTIONS = {
     "links?user=ada&order=oldest": "ix_links_made_for_user",
     "links?user=ada&state=created": "ix_links_made_for_user",
     "links?user=ada&integration=x": "ix_links_made_for_user",
+    "links?state=asked": "ix_links_requested",
+    "links?state=asked&order=oldest": "ix_links_requested",
+    "links?state=asked&integration=x": "ix_links_requested_of_integration",
     "users": "ix_users_environment_created_at_id",
     "users?order=a-z": "sqlite_autoindex_users_2",
     "users?user=ada&order=z-a": "sqlite_autoindex_users_2",
@@ -150,7 +153,10 @@ def test_no_question_of_the_overview_reads_a_whole_table(app, plans):
         count_everything(session, now())
         installations_by_day(session, now())
         search_users(session, "Ada", 8)
-    assert len(plans) > 10
+        find_spelled(session, "Ada")
+        last_failures(session, ["f" * 24, "e" * 24])
+        who_waits(session, [Link(id="f" * 24, requested_at=now())])
+    assert len(plans) > 13
     for _, plan in plans:
         assert reads_all(plan) == []
         assert all("INDEX" in step or "PRIMARY KEY" in step for step in plan if step.startswith("SEARCH")), plan
@@ -444,9 +450,13 @@ def test_an_installation_that_lacks_one_credential_of_two_is_named(desk, app, ma
     assert "ada@shop.example, Two stores" in text
     with app.app_context(), transaction() as session:
         left = session.scalars(sa.select(InstallationCredential.app)).one()
-    gone = {"magento": "sandbox", "sandbox": "magento"}[left]
+    gone = {"magento": "Sandbox shop", "sandbox": "Magento"}[left]
     one = backend.get("/installations")["data"][0]["installationId"]
-    assert f"{gone}: there is no credential." in desk.get(f"/dashboard/installations/{one}").text
+    page = desk.get(f"/dashboard/installations/{one}")
+    assert f"{gone}: there is no credential. Send a new link" in page.text
+    query = "who=existing&amp;user=ada@shop.example"
+    assert re.search(rf'<a href="/dashboard/integrations/[0-9a-f]+/share\?{query}">Send a new link', page.html)
+    assert f"There is no credential for {gone}:" in desk.post(f"/dashboard/installations/{one}/activate").text
 
 
 def test_what_is_only_stopped_lacks_nothing(desk, user, integration, install):

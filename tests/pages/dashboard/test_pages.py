@@ -16,8 +16,9 @@ from tests.install_page import View
 
 
 def test_the_overview_names_what_needs_attention_in_words(desk, user, integration, install, backend, app):
-    made = backend.get(f"/users/{user}/integrations/{integration}/install-url")["linkId"]
-    soon = backend.get(f"/users/{user}/integrations/{integration}/install-url?expiresIn=1h")["linkId"]
+    other = backend.post("/users", {"username": "bob@shop.example"})["userId"]
+    made = backend.get(f"/users/{other}/integrations/{integration}/install-url")["linkId"]
+    soon = backend.get(f"/users/{other}/integrations/{integration}/install-url?expiresIn=1h")["linkId"]
     install(integration)
     at = now() - timedelta(hours=1)
     change(app, sa.update(Link).where(Link.id == made).values(opened_at=at))
@@ -27,7 +28,7 @@ def test_the_overview_names_what_needs_attention_in_words(desk, user, integratio
     credential = backend.get(f"/users/{user}/credentials")["data"][0]["credentialId"]
     backend.delete(f"/users/{user}/credentials/{credential}")
     text = desk.get("/dashboard/").text
-    assert "magento, access token: “The store did not accept it.”" in text
+    assert "Magento, Access token: “The store did not accept it.”" in text
     assert "Links that end soon, unopened" in text
     assert "Webhooks that fail" in text
     assert "Installations that lack a credential" in text

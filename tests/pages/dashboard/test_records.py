@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from portal.clock import now
 from portal.operators.models import OperatorSession
-from tests.backend import change
+from tests.backend import WITH_FIELDS, change
 from tests.long_work import do_long_work
 
 
@@ -62,6 +62,23 @@ def test_an_installation_is_stopped_started_and_removed(desk, user, integration,
     assert backend.get(f"/installations/{one}")["data"]["enabled"] is True
     assert desk.post(f"/dashboard/installations/{one}/remove").heading == "Installations"
     assert backend.get("/installations")["data"] == []
+
+
+def test_upgrade_is_offered_only_where_something_is_newer(desk, install, asking, apply, sign_in):
+    book = next(one.id for one in asking.workflows if one.name == "Book orders")
+    one = install(asking.id, "sandbox", [{"workflowId": book, "fields": [{"name": "ledger", "value": "Main"}]}])
+    address = f"/dashboard/installations/{one}"
+    assert f"{address}/upgrade" not in desk.get(address).html
+    apply(WITH_FIELDS.replace("0 * * * *", "5 * * * *"))
+    assert f"{address}/upgrade" in desk.get(address).html
+    desk.post(f"{address}/upgrade")
+    assert f"{address}/upgrade" not in desk.get(address).html
+
+
+def test_pages_call_apps_by_their_titles(desk, user, integration, install):
+    one = install(integration)
+    for page in (f"users/{user}", f"installations/{one}"):
+        assert "Magento: Luma Store" in desk.get(f"/dashboard/{page}").text
 
 
 def test_an_event_shows_what_was_sent_and_is_delivered_again(desk, user, integration, install, backend):

@@ -49,6 +49,7 @@ NEEDS = {
     ("GET", "/dashboard/users"): VIEWER,
     ("POST", "/dashboard/users"): MEMBER,
     ("GET", "/dashboard/users/<user>"): VIEWER,
+    ("GET", "/dashboard/users/<user>/share"): MEMBER,
     ("POST", "/dashboard/users/<user>/export"): MEMBER,
     ("POST", "/dashboard/users/<user>/delete"): ADMIN,
     ("POST", "/dashboard/users/<user>/delete-logs"): ADMIN,
