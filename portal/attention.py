@@ -143,8 +143,14 @@ def who_waits(session: Session, links: Sequence[Link]) -> set[str]:
 def _failing(session: Session, now: datetime) -> list[Delivery]:
     """Deliveries that were given up lately, newest first, then those that wait for another attempt, oldest first."""
     lately = Delivery.created_at > now - LOOK_BACK
+    # Of many that were all sent again, the newest are looked at.
+    newest = sa.select(Delivery.id).where(Delivery.state == DeliveryState.given_up, lately)
+    some = newest.order_by(Delivery.created_at.desc()).limit(LOOKED_AT).subquery()
     given_up = session.scalars(
-        _deliveries(DeliveryState.given_up).where(lately).order_by(Delivery.created_at.desc()).limit(MOST)
+        _deliveries(DeliveryState.given_up)
+        .join(some, some.c.id == Delivery.id)
+        .order_by(Delivery.created_at.desc())
+        .limit(MOST)
     ).all()
     waiting = session.scalars(
         _deliveries(DeliveryState.pending).where(lately).order_by(Delivery.created_at).limit(LOOKED_AT)
