@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import datetime
 
 from portal.languages import Sentence, plural, sentence
 from portal.links.models import Link
@@ -46,7 +45,7 @@ class LinkFinished(LinkEnded):
     title = sentence("This link was already used")
 
     def _sentence(self, link: Link) -> Sentence:
-        done = _done(link.name, link.integration is not None, link.finished_at)
+        done = _done(link)
         return sentence(
             "{done} There is nothing left to do here: you can close this page. "
             "To connect again, ask the people who sent it for a new link.",
@@ -54,12 +53,11 @@ class LinkFinished(LinkEnded):
         )
 
 
-def _done(name: str, is_installed: bool, at: datetime | None) -> Sentence:
-    if at is None:
-        return sentence("{name} is connected.", name=name)
-    if is_installed:
-        return sentence("{name} was installed with it on {day}.", name=name, day=at)
-    return sentence("{name} was connected with it on {day}.", name=name, day=at)
+def _done(link: Link) -> Sentence:
+    day = link.finished_at or link.expires_at
+    if link.integration is None:
+        return sentence("An account was connected with it on {day}.", day=day)
+    return sentence("{name} was installed with it on {day}.", name=link.name, day=day)
 
 
 class LinkRevoked(LinkEnded):
