@@ -17,6 +17,7 @@ from portal.sandbox.store import add_order
 from portal.triggers import polling
 from portal.triggers.models import Watch
 from portal.triggers.rules import next_moment, start_children, stop_children
+from portal.workflows import checking
 from portal.workflows.definition import Trigger
 from portal.workflows.models import ChildWorkflow
 from tests.runtime import SEND, workflow
@@ -74,6 +75,14 @@ def test_a_day_has_one_run_at_half_past_two_also_when_that_hour_comes_twice_or_n
     for start in (datetime(2026, 3, 27, 12, tzinfo=UTC), datetime(2026, 10, 23, 12, tzinfo=UTC)):
         days = [moment.date() for moment in moments(trigger, start, 4)]
         assert len(set(days)) == len(days)
+
+
+def test_a_leap_day_comes_and_a_day_that_never_comes_keeps_nobody_from_installing(world, monkeypatch):
+    child = world.install(workflow('{schedule: "0 9 29 2 *"}', SEND, name="Leap day"))
+    assert (watch(child).next_at.month, watch(child).next_at.day) == (2, 29)
+    monkeypatch.setattr(checking, "comes_ever", lambda _schedule: True)  # as it was published before this was asked
+    never = world.install(workflow('{schedule: "0 0 30 2 *"}', SEND, name="Never"))
+    assert (watch(never).next_at, watch(never).since) == (None, None)
 
 
 def test_moments_that_were_missed_are_made_up_for_once(world):
