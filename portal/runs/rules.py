@@ -17,9 +17,10 @@ from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
 from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning, UnknownRun
 from portal.runs.models import Run, RunState, SeenItem
-from portal.runs.turns import end_run, enqueue_leg, hold_child
-from portal.workflows.definition import LARGEST_VALUE
-from portal.workflows.models import ChildWorkflow
+from portal.runs.turns import end_run, enqueue_leg, hold_child, tell_failure
+from portal.workflows.blocks import name_of
+from portal.workflows.definition import LARGEST_VALUE, read_definition
+from portal.workflows.models import ChildWorkflow, Workflow
 from portal.workflows.sizes import DEEPEST_VALUE, as_json, bytes_of, is_too_deep
 
 
@@ -37,7 +38,7 @@ def record_items(
     """Start a run for each item that the child has not seen, in their order.
 
     Each run is enqueued in this transaction. A child that isn't active takes nothing, one that is paused keeps what
-    comes. An item that is too large becomes a run that failed.
+    comes. An item that is too large or too deep becomes a run that failed, and the vendor is told.
     """
     if not hold_child(session, child.id):
         return []
@@ -60,8 +61,17 @@ def record_items(
         if run.state is RunState.queued:
             enqueue_leg(session, run)
         else:
-            end_run(session, run, RunState.failed, now)
+            _fail(session, child, run, now)
     return made
+
+
+def _fail(session: Session, child: ChildWorkflow, run: Run, now: datetime) -> None:
+    """End a run that can't begin with its item, and tell the vendor: its trigger is where it failed."""
+    run.error_block = name_of(read_definition(child.definition).trigger)[:120]
+    end_run(session, run, RunState.failed, now)
+    integration_id = session.get_one(Workflow, child.workflow_id).integration_id
+    because = run.error or ""
+    tell_failure(session, run, because, block_name=run.error_block, integration_id=integration_id, now=now)
 
 
 def _unseen(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:

@@ -260,6 +260,14 @@ def fail(
         return False
     current.error, current.error_block, current.attempts = because[:1000], block[1], current.attempts + 1
     end_run(session, current, RunState.failed, now)
+    tell_failure(session, run, because, block_name=block[1], integration_id=integration_id, now=now)
+    return True
+
+
+def tell_failure(
+    session: Session, run: Run, because: str, *, block_name: str, integration_id: str, now: datetime
+) -> None:
+    """Tell the vendor that a run has failed."""
     announce(
         session,
         RUN_FAILED,
@@ -268,13 +276,12 @@ def fail(
             "workflowId": run.workflow_id,
             "integrationId": integration_id,
             "executionId": run.id,
-            "block": block[1],
+            "block": block_name,
             "message": because,
         },
         environment=run.environment,
         now=now,
     )
-    return True
 
 
 def put_off(
