@@ -15,13 +15,16 @@ from sqlalchemy.orm import Session
 from portal.db import insert_new
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
-from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning, UnknownRun
+from portal.runs.errors import ItemTooDeep, ItemTooLarge, NoRoom, NotRunning, UnknownRun
 from portal.runs.models import Run, RunState, SeenItem
 from portal.runs.turns import end_run, enqueue_leg, hold_child, tell_failure
 from portal.workflows.blocks import name_of
 from portal.workflows.definition import LARGEST_VALUE, read_definition
 from portal.workflows.models import ChildWorkflow, Workflow
 from portal.workflows.sizes import DEEPEST_VALUE, as_json, bytes_of, is_too_deep
+
+TOGETHER = 100  # items that come from outside and are recorded in one transaction
+MOST_AHEAD = 1000  # runs of a child that have not got through, before nothing more is taken from outside
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,26 @@ def _fail(session: Session, child: ChildWorkflow, run: Run, now: datetime) -> No
     integration_id = session.get_one(Workflow, child.workflow_id).integration_id
     because = run.error or ""
     tell_failure(session, run, because, block_name=run.error_block, integration_id=integration_id, now=now)
+
+
+def has_room(session: Session, child_id: str) -> bool:
+    """Whether a child takes more from outside. Runs that wait at a delay are in nobody's way, and don't count."""
+    # Runs begin in their order, so those that have not begun are the newest.
+    newest = (
+        sa.select(Run.state)
+        .where(Run.child_id == child_id, Run.ended_at.is_(None))
+        .order_by(Run.number.desc())
+        .limit(MOST_AHEAD)
+        .subquery()
+    )
+    ahead = sa.select(sa.func.count()).select_from(newest).where(newest.c.state != RunState.waiting)
+    return (session.scalar(ahead) or 0) < MOST_AHEAD
+
+
+def require_room(session: Session, child_id: str) -> None:
+    """Raises `NoRoom` when a child has so much to do that it takes nothing more from outside."""
+    if not has_room(session, child_id):
+        raise NoRoom(MOST_AHEAD)
 
 
 def _unseen(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
