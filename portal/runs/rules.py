@@ -45,7 +45,7 @@ def record_items(
     """
     if not hold_child(session, child.id):
         return []
-    fresh = _unseen(session, child.id, items)
+    fresh = _see(session, child.id, items)
     if not fresh:
         return []
     last = session.scalars(
@@ -77,12 +77,14 @@ def _fail(session: Session, child: ChildWorkflow, run: Run, now: datetime) -> No
     tell_failure(session, run, because, block_name=run.error_block, integration_id=integration_id, now=now)
 
 
-def has_room(session: Session, child_id: str) -> bool:
+def has_room(session: Session, child: ChildWorkflow) -> bool:
     """Whether a child takes more from outside. Runs that wait at a delay are in nobody's way, and don't count."""
+    if child.runs_made < MOST_AHEAD:
+        return True
     # Runs begin in their order, so those that have not begun are the newest.
     newest = (
         sa.select(Run.state)
-        .where(Run.child_id == child_id, Run.ended_at.is_(None))
+        .where(Run.child_id == child.id, Run.ended_at.is_(None))
         .order_by(Run.number.desc())
         .limit(MOST_AHEAD)
         .subquery()
@@ -91,23 +93,27 @@ def has_room(session: Session, child_id: str) -> bool:
     return (session.scalar(ahead) or 0) < MOST_AHEAD
 
 
-def require_room(session: Session, child_id: str) -> None:
+def require_room(session: Session, child: ChildWorkflow) -> None:
     """Raises `NoRoom` when a child has so much to do that it takes nothing more from outside."""
-    if not has_room(session, child_id):
+    if not has_room(session, child):
         raise NoRoom(MOST_AHEAD)
 
 
-def _unseen(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
-    """The items that the child takes now: those without a key, and those whose key it has not seen."""
-    digests = [None if item.key is None else _digest(item.key) for item in items]
+def unseen(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
+    """Those of these items that a child has not seen yet, and those without a key."""
     # Polls read back a little, so most of what they bring was seen: that is asked once, not item by item.
-    known = sa.select(SeenItem.key).where(SeenItem.child_id == child_id, SeenItem.key.in_([d for d in digests if d]))
+    digests = [_digest(item.key) for item in items if item.key is not None]
+    known = sa.select(SeenItem.key).where(SeenItem.child_id == child_id, SeenItem.key.in_(digests))
     seen = set(session.scalars(known))
+    return [item for item in items if item.key is None or _digest(item.key) not in seen]
+
+
+def _see(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
+    """The items that the child takes now, and from now on has seen."""
     return [
         item
-        for item, digest in zip(items, digests, strict=True)
-        if digest is None
-        or (digest not in seen and insert_new(session, SeenItem, {"child_id": child_id, "key": digest}))
+        for item in unseen(session, child_id, items)
+        if item.key is None or insert_new(session, SeenItem, {"child_id": child_id, "key": _digest(item.key)})
     ]
 
 

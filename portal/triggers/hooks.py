@@ -145,7 +145,7 @@ def receive(
     items = _items_in(found.webhook, body)
     if not hold_child(session, found.child.id):
         raise AddressChanging
-    require_room(session, found.child.id)
+    require_room(session, found.child)
     made = record_items(session, found.child, items, trigger="webhook", now=now)
     _note_receipt(session, hook, now)
     return made
