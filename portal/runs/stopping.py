@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,14 +15,11 @@ from portal.keys.ring import KeyRing
 from portal.runs.errors import NotWaiting, RunEnded
 from portal.runs.models import Run, RunState
 from portal.runs.turns import (
-    DROPPED_AT_ONCE,
     count_run,
     end_run,
     enqueue_leg,
-    has_earlier,
     hold_child,
     hold_step,
-    leg_name,
 )
 from portal.workflows.models import ChildWorkflow
 
@@ -169,23 +166,6 @@ def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflo
             run.state, run.next_at = RunState.queued, None
         session.flush()
         enqueue_leg(session, run, delay=max(rest, 0))
-
-
-def take_up_dropped(session: Session, before: datetime, ended: Callable[[Sequence[str]], set[str]]) -> int:
-    """Enqueue again what began before this moment and has no leg any more; `ended` tells which legs are over."""
-    is_due = sa.or_(
-        sa.and_(Run.state.in_((RunState.queued, RunState.running)), Run.created_at < before),
-        sa.and_(Run.state.in_((RunState.retrying, RunState.waiting)), Run.next_at < before),
-    )
-    found = sa.select(Run).where(is_due, sa.or_(~Run.is_parked, ~has_earlier())).order_by(Run.id).limit(DROPPED_AT_ONCE)
-    count, last = 0, ""
-    while runs := session.scalars(found.where(Run.id > last)).all():
-        last = runs[-1].id
-        legs = {leg_name(run.number, run.id, run.leg): run for run in runs}
-        for name in sorted(ended(list(legs))):
-            _go_on(session, legs[name])
-            count += 1
-    return count
 
 
 def reseal_runs(session: Session, keys: KeyRing) -> int:

@@ -27,7 +27,6 @@ RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 # The wait before each further attempt at a step; after these it is the last one each time.
 WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
 GIVEN_UP_AFTER = timedelta(days=1)
-DROPPED_AT_ONCE = 500
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
 
 

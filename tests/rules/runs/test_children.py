@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from portal.clock import now
 from portal.credentials.models import Credential
-from portal.db import transaction
+from portal.db import engine, transaction
 from portal.environments import Environment
 from portal.installations.changing import activate_workflow, delete_credential, delete_user, remove_workflow
+from portal.runs import stopping, sweeping
 from portal.runs.models import Run, SeenItem
 from portal.runs.rules import Item, record_items, rerun
 from portal.triggers.rules import start_children, upgrade_child
@@ -242,29 +243,85 @@ def test_a_child_that_was_stopped_begins_anew(world):
     assert world.ended(run).state == "succeeded"
 
 
-def test_a_run_that_was_taken_for_nothing_else_is_taken_up_again(world):
-    from portal.runs import stopping
+def sweep(ended, hours=0):
+    """Take up what was dropped, with an engine that says this; how many runs it was."""
+    return sweeping.take_up_dropped(now() + timedelta(hours=hours, minutes=1), ended)
 
+
+def waiting(world):
+    """A child with a run that waits for an hour; the two."""
     child = world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Hour"))
-    run = world.reaches(world.run(child, 1), "waiting")
-    with transaction() as session:
-        assert stopping.take_up_dropped(session, now() + timedelta(hours=2), lambda _legs: set()) == 0
-    with transaction() as session:  # as if the engine had lost each of them
-        assert stopping.take_up_dropped(session, now() + timedelta(hours=2), set) >= 1
-    assert world.ended(run.id).state == "succeeded"
+    return child, world.reaches(world.run(child, 1), "waiting").id
+
+
+def test_a_run_that_was_taken_for_nothing_else_is_taken_up_again(world):
+    child, run = waiting(world)
+    assert sweep(lambda _legs: set(), hours=2) == 0
+    assert sweep(set, hours=2) >= 1  # as if the engine had lost each of them
+    assert world.ended(run).state == "succeeded"
     assert json.loads(world.ingest.of(child.user)[0].body) == 1
 
 
 def test_what_was_parked_for_nobody_is_taken_up_again(world):
-    from portal.runs import stopping
+    _, run = waiting(world)
+    with transaction() as session:
+        session.execute(sa.update(Run).where(Run.id == run).values(is_parked=True, state="queued"))
+    sweep(set)
+    assert world.ended(run).state == "succeeded"
 
+
+@pytest.mark.parametrize("what", ["end", "another leg", "pause"])
+def test_what_happens_to_a_run_while_the_engine_is_asked_stays_as_it_is(world, what):
+    child, run = waiting(world)
+
+    def meanwhile(legs):
+        with transaction() as session:
+            found = session.get_one(Run, run)
+            if what == "end":
+                stopping.stop_run(session, found, now())
+            elif what == "another leg":
+                found.leg += 1
+            else:
+                found.state = "paused"
+        return set(legs)
+
+    before = world.see(run)
+    sweep(meanwhile, hours=2)
+    after = world.see(run)
+    assert (after.state, after.leg) == {
+        "end": ("cancelled", before.leg),
+        "another leg": ("waiting", before.leg + 1),
+        "pause": ("paused", before.leg),
+    }[what]
+    assert world.ingest.of(child.user) == []
+
+
+def test_what_is_over_stays_over(world):
+    _, run = waiting(world)
+    with transaction() as session:
+        stopping.stop_run(session, session.get_one(Run, run), now())
+    sweep(set, hours=2)
+    assert (world.see(run).state, world.see(run).is_finished) == ("cancelled", True)
+
+
+def test_dropped_runs_are_looked_for_by_the_index_of_what_is_under_way_in_batches(world, monkeypatch):
+    monkeypatch.setattr(sweeping, "BATCH", 2)
     child = world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Hour"))
-    run = world.reaches(world.run(child, 1), "waiting")
-    with transaction() as session:
-        session.execute(sa.update(Run).where(Run.id == run.id).values(is_parked=True, state="queued"))
-    with transaction() as session:
-        stopping.take_up_dropped(session, now() + timedelta(minutes=1), set)
-    assert world.ended(run.id).state == "succeeded"
+    runs = [world.reaches(world.run(child, number), "waiting").id for number in range(5)]
+    asked, plans = [], []
+    with engine().connect() as connection:
+
+        def explain(_connection, _cursor, statement, parameters, *_):
+            if statement.startswith("SELECT runs"):
+                plans.append(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+
+        sa.event.listen(engine(), "before_cursor_execute", explain)
+        sweep(lambda legs: asked.append(legs) or set(), hours=2)
+        sa.event.remove(engine(), "before_cursor_execute", explain)
+    assert max(len(legs) for legs in asked) == 2
+    assert {leg.split("-")[2] for legs in asked for leg in legs} >= set(runs)
+    assert all("ix_runs_unfinished" in plan[0][3] for plan in plans)
+    assert not [step for plan in plans for step in plan if "TEMP B-TREE" in step[3]]
 
 
 def test_what_was_seen_is_seen_for_good(world):
