@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 
 from portal.background import Queue, enqueue
 from portal.db import insert_new, is_alone_in_writing
+from portal.environments import Environment
 from portal.events.kinds import RUN_FAILED
 from portal.events.rules import announce
 from portal.ids import new_id
@@ -142,7 +143,7 @@ _COUNT = (
         WorkflowDay.day == sa.bindparam("of_day"),
     )
     .values(
-        runs=WorkflowDay.runs + 1,
+        runs=WorkflowDay.runs + sa.bindparam("new_runs"),
         errors=WorkflowDay.errors + sa.bindparam("new_errors"),
         actions=WorkflowDay.actions + sa.bindparam("new_actions"),
     )
@@ -235,12 +236,32 @@ def end_run(session: Session, run: Run, state: RunState, now: datetime) -> None:
 
 def count_run(session: Session, run: Run, now: datetime, *, actions: int, is_error: bool = False) -> None:
     """Count a run that has ended."""
-    place = {"of_workflow": run.workflow_id, "of_environment": run.environment, "of_day": now.date()}
-    added = {"new_errors": int(is_error), "new_actions": actions}
-    if not _changes_one(session, _COUNT, {**place, **added}):
-        row = {"workflow_id": run.workflow_id, "environment": run.environment, "day": now.date()}
+    count_ended(session, run.workflow_id, run.environment, now, actions=actions, errors=int(is_error))
+
+
+def count_ended(
+    session: Session,
+    workflow_id: str,
+    environment: Environment,
+    now: datetime,
+    *,
+    runs: int = 1,
+    actions: int = 0,
+    errors: int = 0,
+) -> None:
+    """Count runs of a workflow that have ended."""
+    facts = {
+        "of_workflow": workflow_id,
+        "of_environment": environment,
+        "of_day": now.date(),
+        "new_runs": runs,
+        "new_errors": errors,
+        "new_actions": actions,
+    }
+    if not _changes_one(session, _COUNT, facts):
+        row = {"workflow_id": workflow_id, "environment": environment, "day": now.date()}
         insert_new(session, WorkflowDay, {"id": new_id(), **row, "runs": 0, "errors": 0, "actions": 0})
-        _changes_one(session, _COUNT, {**place, **added})
+        _changes_one(session, _COUNT, facts)
 
 
 def fail(

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 
 from portal.clock import now
 from portal.credentials.models import Credential
-from portal.db import engine, transaction
+from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.changing import activate_workflow, delete_credential, delete_user, remove_workflow
 from portal.runs import stopping, sweeping
+from portal.runs.logs import count_runs
 from portal.runs.models import Run, SeenItem
 from portal.runs.rules import Item, record_items, rerun
-from portal.triggers.rules import start_children, upgrade_child
+from portal.triggers.rules import start_children, stop_children, upgrade_child
 from portal.users.models import User
 from portal.workflows.errors import NewFieldsAsked
 from portal.workflows.models import ChildWorkflow
@@ -233,8 +234,6 @@ def test_a_failed_run_is_run_again_by_the_child_that_took_the_place(world):
 def test_a_child_that_was_stopped_begins_anew(world):
     child = world.install(workflow("{event: go}", SEND, name="Again"))
     with transaction() as session:
-        from portal.triggers.rules import stop_children
-
         stop_children(session, [session.get_one(ChildWorkflow, child.id)], now())
     assert give(child, 1) == []
     with transaction() as session:
@@ -304,24 +303,42 @@ def test_what_is_over_stays_over(world):
     assert (world.see(run).state, world.see(run).is_finished) == ("cancelled", True)
 
 
-def test_dropped_runs_are_looked_for_by_the_index_of_what_is_under_way_in_batches(world, monkeypatch):
-    monkeypatch.setattr(sweeping, "BATCH", 2)
-    child = world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Hour"))
-    runs = [world.reaches(world.run(child, number), "waiting").id for number in range(5)]
-    asked, plans = [], []
-    with engine().connect() as connection:
+def backlog(world, count, *steps, name):
+    """A child with a run that is tried again in an hour, and others behind it; its file."""
+    text = workflow("{event: go}", *steps, SEND, name=name)
+    child = world.install(text)
+    world.ingest.behaves_for[child.user] = answers(429, Retry_After="3600")
+    first, *_ = give(child, *range(count), keyed=True)
+    world.reaches(first, "retrying")
+    wait_until(lambda: all(run.is_parked for run in world.runs(child)[1:]))
+    return text, child
 
-        def explain(_connection, _cursor, statement, parameters, *_):
-            if statement.startswith("SELECT runs"):
-                plans.append(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
 
-        sa.event.listen(engine(), "before_cursor_execute", explain)
-        sweep(lambda legs: asked.append(legs) or set(), hours=2)
-        sa.event.remove(engine(), "before_cursor_execute", explain)
-    assert max(len(legs) for legs in asked) == 2
-    assert {leg.split("-")[2] for legs in asked for leg in legs} >= set(runs)
-    assert all("ix_runs_unfinished" in plan[0][3] for plan in plans)
-    assert not [step for plan in plans for step in plan if "TEMP B-TREE" in step[3]]
+def test_the_runs_of_several_workflows_that_are_stopped_together_are_counted_for_each(world):
+    pair = [backlog(world, 3, name=name)[1] for name in ("One of two", "Two of two")]
+    with transaction() as session:
+        begun = stop_children(session, [session.get_one(ChildWorkflow, child.id) for child in pair], now())
+    assert sorted(begun) == sorted(world.runs(child)[0].id for child in pair)
+    with transaction() as session:
+        assert [count_runs(session, child.workflow).runs for child in pair] == [3, 3]
+
+
+def test_a_backlog_is_handed_over_and_gone_through_in_order(world):
+    text, child = backlog(world, 40, name="Handed over")
+    world.ingest.behaves_for[child.user] = answers(200)
+    again = world.install(text, child.user)
+    assert [run.state for run in world.settled(again, 40)] == ["succeeded"] * 40
+    assert [asked.json for asked in world.ingest.of(child.user)] == [0, *range(40)]
+
+
+def test_runs_at_a_delay_are_handed_over_and_go_on_when_it_is_over(world):
+    text = workflow("{event: go}", "{delay: 2s}", SEND, name="Delays")
+    child = world.install(text)
+    for run in give(child, *range(3)):
+        world.reaches(run, "waiting")
+    again = world.install(text, child.user)
+    assert [run.state for run in world.settled(again, 3)] == ["succeeded"] * 3
+    assert sorted(asked.json for asked in world.ingest.of(child.user)) == [0, 1, 2]
 
 
 def test_what_was_seen_is_seen_for_good(world):
