@@ -27,6 +27,7 @@ RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 
 # The wait before each further attempt at a step; after these it is the last one each time.
 WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
+LONGEST_FOR_A_PLACE = timedelta(seconds=30)
 GIVEN_UP_AFTER = timedelta(days=1)
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
 
@@ -315,17 +316,26 @@ def put_off(
     block_name: str,
     now: datetime,
 ) -> datetime | None:
-    """Try the step again later; None when the run was stopped, or its day is over (then it is the caller's to fail)."""
+    """Try the step again later; None when the run was stopped, or its day is over (then it is the caller's to fail).
+
+    What was no try, because there was no place for it, waits as long as it has been waiting: it comes half as often
+    each time, so that many that find no place don't keep the engine busy.
+    """
     current = hold_step(session, run, progress)
     if current is None:
         return None
+    # Before the first try it says since when there was no place.
     since = current.failing_since or now
     if is_try:
+        since = since if current.attempts else now
         if now - since >= GIVEN_UP_AFTER:
             return None
-        current.failing_since, current.attempts = since, current.attempts + 1
+        current.attempts += 1
         current.error, current.error_block = because[:1000], block_name
+    current.failing_since = since
     pause = wait or WAITS[min(current.attempts, len(WAITS)) - 1]
+    if not is_try:
+        pause = min(max(pause, now - since), LONGEST_FOR_A_PLACE)
     # Not all at once: what failed together would come back together.
     seconds = pause.total_seconds() * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
     current.state, current.next_at = RunState.retrying, now + timedelta(seconds=seconds)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from portal.clock import now
 from portal.db import engine, transaction
-from portal.runs import sweeping
+from portal.runs import forgetting, logs, sweeping, turns
 from portal.runs.logs import Counts, count_runs
 from portal.runs.models import Run
 from portal.runs.rules import Item, record_items
@@ -100,3 +100,40 @@ def test_dropped_runs_are_looked_for_in_batches_by_the_index_of_what_is_under_wa
     assert all("ix_runs_unfinished" in plan[0][3] for plan in plans)
     assert not [step for plan in plans for step in plan if "TEMP B-TREE" in step[3]]
     assert world.count(Run, child_id=child.id, leg=1) == 40
+
+
+def test_a_run_that_finds_no_place_asks_for_one_less_and_less_often(world, monkeypatch):
+    monkeypatch.setattr(turns.random, "uniform", lambda least, _most: least)
+    made = world.install(FLOW)
+    run, at, waits = world.run(made, 1), now(), []
+
+    def put_off(is_try):
+        with transaction() as session:
+            row = session.get_one(Run, run)
+            assert turns.claim_leg(session, run, row.leg, at)
+            wait = None if is_try else timedelta(seconds=1)
+            facts = {"wait": wait, "is_try": is_try, "block_name": "Send it", "now": at}
+            return turns.put_off(session, session.get_one(Run, run), 0, "Why.", **facts)
+
+    for _ in range(8):
+        due = put_off(is_try=False)
+        waits.append((due - at).total_seconds())
+        at = due
+    assert waits == [1, 1, 2, 4, 8, 16, 30, 30]
+    assert (world.see(run).attempts, world.see(run).error) == (0, None)
+    due = put_off(is_try=True)
+    assert due - at == turns.WAITS[0]
+    assert (world.see(run).attempts, world.see(run).failing_since) == (1, at), "the day begins with the first try"
+
+
+def test_the_legs_of_a_user_s_runs_are_named_a_bounded_number_at_a_time(world, child, monkeypatch):
+    monkeypatch.setattr(logs, "MOST_LEGS", 1000)
+    with transaction() as session:
+        session.execute(sa.update(Run).where(Run.child_id == child.id).values(leg=300, ended_at=now()))
+    with transaction() as session:
+        batch = logs.ended_runs(session, child.user)
+        assert (len(batch.ids), len(batch.legs)) == (3, 900)
+        session.execute(sa.update(Run).where(Run.child_id == child.id).values(leg=3000))
+        batch = logs.ended_runs(session, child.user)
+        assert (len(batch.ids), len(batch.legs)) == (1, 3000), "one at the least"
+    assert forgetting.erase_logs(child.user).runs == 40
