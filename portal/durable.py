@@ -9,6 +9,7 @@ import portal.idempotency.durable
 import portal.links.durable
 import portal.runs.durable
 import portal.runs.forgetting
+import portal.runs.sweeping
 import portal.tasks.durable
 import portal.triggers.durable
 import portal.users.export  # noqa: F401 - importing is what declares the workflows and kinds of long work

@@ -7,7 +7,7 @@ with the same `Idempotency-Key`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, joinedload
 
-from portal.background import durable, ended_work, hourly, step
+from portal.background import durable, step
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import open_values
@@ -350,13 +350,3 @@ def _is_again(session: Session, facts: dict[str, Any]) -> bool:
         setattr(row, name, facts[name])
     session.flush()
     return True
-
-
-OVERDUE = timedelta(minutes=15)
-
-
-@hourly
-def take_up_what_was_dropped() -> None:
-    """Enqueue again each run that should be under way, but whose leg ended in a fault of ours."""
-    with transaction() as session:
-        stopping.take_up_dropped(session, now() - OVERDUE, ended_work)

@@ -49,6 +49,17 @@ class RunEnded(Refusal):
         return "It ended before it could be stopped. Look again what came of it."
 
 
+class NoRoom(Refusal):
+    """So much waits for its turn already that nothing more is taken."""
+
+    status = 429
+    title = "There is enough to do already"
+    retry_after = 60
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting:,} items wait here already, and are done one after the other: send it again later.")
+
+
 class ItemTooLarge(Refusal):
     """The data that a run should begin with is too large."""
 

@@ -13,6 +13,7 @@ from portal.runs.models import Run, RunState, RunStep, WorkflowDay
 from portal.runs.turns import leg_name
 
 BATCH = 500
+MOST_LEGS = 5000  # of the runs of a batch, if it isn't one alone
 
 
 def log_days(session: Session) -> int:
@@ -105,12 +106,18 @@ class Ended:
 
 
 def ended_runs(session: Session, user_id: str) -> Ended:
-    """Up to `BATCH` runs of a user that have ended."""
+    """Up to `BATCH` runs of a user that have ended, fewer where they have many legs."""
     rows = session.execute(
         sa.select(Run.id, Run.number, Run.leg).where(Run.user_id == user_id, Run.ended_at.is_not(None)).limit(BATCH)
     ).all()
-    legs = [leg_name(row.number, row.id, leg) for row in rows for leg in range(1, row.leg + 1)]
-    return Ended([row.id for row in rows], legs)
+    ids: list[str] = []
+    legs: list[str] = []
+    for row in rows:
+        if ids and len(legs) + row.leg > MOST_LEGS:
+            break
+        ids.append(row.id)
+        legs += [leg_name(row.number, row.id, leg) for leg in range(1, row.leg + 1)]
+    return Ended(ids, legs)
 
 
 def erase_steps_under_way(session: Session, user_id: str) -> int:

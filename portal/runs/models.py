@@ -84,7 +84,7 @@ class Run(InEnvironment, Base):
     progress: Mapped[int] = mapped_column(default=0)
     actions: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)  # at the present step
-    failing_since: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]  # without attempts: since when there was no place for the first
     next_at: Mapped[datetime | None]  # when it goes on, while retrying or waiting
     error: Mapped[str | None] = mapped_column(sa.String(1000))
     error_block: Mapped[str | None] = mapped_column(sa.String(120))

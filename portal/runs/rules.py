@@ -15,12 +15,16 @@ from sqlalchemy.orm import Session
 from portal.db import insert_new
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
-from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning, UnknownRun
+from portal.runs.errors import ItemTooDeep, ItemTooLarge, NoRoom, NotRunning, UnknownRun
 from portal.runs.models import Run, RunState, SeenItem
-from portal.runs.turns import end_run, enqueue_leg, hold_child
-from portal.workflows.definition import LARGEST_VALUE
-from portal.workflows.models import ChildWorkflow
+from portal.runs.turns import end_run, enqueue_leg, hold_child, tell_failure
+from portal.workflows.blocks import name_of
+from portal.workflows.definition import LARGEST_VALUE, read_definition
+from portal.workflows.models import ChildWorkflow, Workflow
 from portal.workflows.sizes import DEEPEST_VALUE, as_json, bytes_of, is_too_deep
+
+TOGETHER = 100  # items that come from outside and are recorded in one transaction
+MOST_AHEAD = 1000  # runs of a child that have not got through, before nothing more is taken from outside
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,11 @@ def record_items(
     """Start a run for each item that the child has not seen, in their order.
 
     Each run is enqueued in this transaction. A child that isn't active takes nothing, one that is paused keeps what
-    comes. An item that is too large becomes a run that failed.
+    comes. An item that is too large or too deep becomes a run that failed, and the vendor is told.
     """
     if not hold_child(session, child.id):
         return []
-    fresh = _unseen(session, child.id, items)
+    fresh = _see(session, child.id, items)
     if not fresh:
         return []
     last = session.scalars(
@@ -60,21 +64,56 @@ def record_items(
         if run.state is RunState.queued:
             enqueue_leg(session, run)
         else:
-            end_run(session, run, RunState.failed, now)
+            _fail(session, child, run, now)
     return made
 
 
-def _unseen(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
-    """The items that the child takes now: those without a key, and those whose key it has not seen."""
-    digests = [None if item.key is None else _digest(item.key) for item in items]
+def _fail(session: Session, child: ChildWorkflow, run: Run, now: datetime) -> None:
+    """End a run that can't begin with its item, and tell the vendor: its trigger is where it failed."""
+    run.error_block = name_of(read_definition(child.definition).trigger)[:120]
+    end_run(session, run, RunState.failed, now)
+    integration_id = session.get_one(Workflow, child.workflow_id).integration_id
+    because = run.error or ""
+    tell_failure(session, run, because, block_name=run.error_block, integration_id=integration_id, now=now)
+
+
+def has_room(session: Session, child: ChildWorkflow) -> bool:
+    """Whether a child takes more from outside. Runs that wait at a delay are in nobody's way, and don't count."""
+    if child.runs_made < MOST_AHEAD:
+        return True
+    # Runs begin in their order, so those that have not begun are the newest.
+    newest = (
+        sa.select(Run.state)
+        .where(Run.child_id == child.id, Run.ended_at.is_(None))
+        .order_by(Run.number.desc())
+        .limit(MOST_AHEAD)
+        .subquery()
+    )
+    ahead = sa.select(sa.func.count()).select_from(newest).where(newest.c.state != RunState.waiting)
+    return (session.scalar(ahead) or 0) < MOST_AHEAD
+
+
+def require_room(session: Session, child: ChildWorkflow) -> None:
+    """Raises `NoRoom` when a child has so much to do that it takes nothing more from outside."""
+    if not has_room(session, child):
+        raise NoRoom(MOST_AHEAD)
+
+
+def unseen(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
+    """Those of these items that a child has not seen yet, and those without a key."""
     # Polls read back a little, so most of what they bring was seen: that is asked once, not item by item.
-    known = sa.select(SeenItem.key).where(SeenItem.child_id == child_id, SeenItem.key.in_([d for d in digests if d]))
+    digests = [_digest(item.key) for item in items if item.key is not None]
+    known = sa.select(SeenItem.key).where(SeenItem.child_id == child_id, SeenItem.key.in_(digests))
     seen = set(session.scalars(known))
+    return [item for item in items if item.key is None or _digest(item.key) not in seen]
+
+
+def _see(session: Session, child_id: str, items: Sequence[Item]) -> list[Item]:
+    """The items that the child takes now, and from now on has seen."""
     return [
         item
-        for item, digest in zip(items, digests, strict=True)
-        if digest is None
-        or (digest not in seen and insert_new(session, SeenItem, {"child_id": child_id, "key": digest}))
+        for item in unseen(session, child_id, items)
+        if item.key is None or insert_new(session, SeenItem, {"child_id": child_id, "key": _digest(item.key)})
     ]
 
 

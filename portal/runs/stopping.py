@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
+from portal.db import is_alone_in_writing
+from portal.environments import Environment
 from portal.events.kinds import CREDENTIAL_BROKEN
 from portal.events.rules import announce
 from portal.keys.ring import KeyRing
 from portal.runs.errors import NotWaiting, RunEnded
 from portal.runs.models import Run, RunState
 from portal.runs.turns import (
-    DROPPED_AT_ONCE,
-    count_run,
+    count_ended,
     end_run,
     enqueue_leg,
-    has_earlier,
     hold_child,
     hold_step,
-    leg_name,
 )
 from portal.workflows.models import ChildWorkflow
 
@@ -136,56 +136,68 @@ def cancel_runs(session: Session, child_ids: Iterable[str], now: datetime) -> li
 
     A request that is under way is not taken back; nothing follows it.
     """
-    runs = session.scalars(
-        sa.select(Run)
-        .where(Run.child_id.in_(list(child_ids)), Run.ended_at.is_(None))
-        .order_by(Run.workflow_id, Run.child_id, Run.number)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
+    theirs = Run.child_id.in_(list(child_ids)), Run.ended_at.is_(None)
+    _hold(session, *theirs)
+    stopped = session.execute(
+        sa.update(Run)
+        .where(*theirs)
+        .values(
+            state=RunState.cancelled,
+            ended_at=now,
+            next_at=None,
+            is_parked=False,
+            sealed_memory=None,
+            error=sa.func.coalesce(Run.error, "The workflow was stopped."),
+        )
+        .returning(Run.id, Run.workflow_id, Run.environment, Run.child_id, Run.number, Run.started_at, Run.actions)
+        .execution_options(synchronize_session=False)
     ).all()
-    begun = [run.id for run in runs if run.started_at is not None]
-    for run in runs:
-        run.state, run.ended_at, run.next_at, run.is_parked = RunState.cancelled, now, None, False
-        run.sealed_memory = None
-        run.error = run.error or "The workflow was stopped."
-        count_run(session, run, now, actions=run.actions)
-    session.flush()
-    return begun
+    runs, actions = Counter[tuple[str, Environment]](), Counter[tuple[str, Environment]]()
+    for row in stopped:
+        runs[row.workflow_id, row.environment] += 1
+        actions[row.workflow_id, row.environment] += row.actions
+    for workflow_id, environment in sorted(runs):
+        place = workflow_id, environment
+        count_ended(session, *place, now, runs=runs[place], actions=actions[place])
+    begun = [row for row in stopped if row.started_at is not None]
+    return [row.id for row in sorted(begun, key=lambda row: (row.workflow_id, row.child_id, row.number))]
+
+
+def _hold(session: Session, *which: sa.ColumnElement[bool]) -> None:
+    """Keep these runs as they are, in an order that is everybody's, so that no two wait for each other."""
+    if is_alone_in_writing(session):
+        return
+    held = sa.select(Run.id).where(*which).order_by(Run.workflow_id, Run.child_id, Run.number)
+    session.execute(held.with_for_update(key_share=True)).all()
 
 
 def hand_over_runs(session: Session, earlier: ChildWorkflow, child: ChildWorkflow, now: datetime) -> None:
-    """Let a child do the runs that an earlier one, whose place it takes, didn't end; each goes on where it stood."""
-    left = session.scalars(
-        sa.select(Run)
-        .where(Run.child_id == earlier.id, Run.ended_at.is_(None))
-        .order_by(Run.number)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    ).all()
-    for run in left:
-        rest = (run.next_at - now).total_seconds() if run.state is RunState.waiting and run.next_at else 0
-        run.child_id, run.is_parked, run.leg = child.id, False, run.leg + 1
-        if rest <= 0:
-            run.state, run.next_at = RunState.queued, None
-        session.flush()
-        enqueue_leg(session, run, delay=max(rest, 0))
+    """Let a child do the runs that an earlier one, whose place it takes, didn't end; each goes on where it stood.
 
-
-def take_up_dropped(session: Session, before: datetime, ended: Callable[[Sequence[str]], set[str]]) -> int:
-    """Enqueue again what began before this moment and has no leg any more; `ended` tells which legs are over."""
-    is_due = sa.or_(
-        sa.and_(Run.state.in_((RunState.queued, RunState.running)), Run.created_at < before),
-        sa.and_(Run.state.in_((RunState.retrying, RunState.waiting)), Run.next_at < before),
+    Those at a delay keep their leg, which begins when that is over. The first of the others begins, and wakes the next.
+    """
+    theirs = Run.child_id == earlier.id, Run.ended_at.is_(None)
+    _hold(session, *theirs)
+    at_a_delay = Run.state == RunState.waiting, Run.next_at > now
+    session.execute(_moved(child).where(*theirs, *at_a_delay))
+    session.execute(
+        _moved(child).where(*theirs).values(leg=Run.leg + 1, state=RunState.queued, next_at=None, is_parked=True)
     )
-    found = sa.select(Run).where(is_due, sa.or_(~Run.is_parked, ~has_earlier())).order_by(Run.id).limit(DROPPED_AT_ONCE)
-    count, last = 0, ""
-    while runs := session.scalars(found.where(Run.id > last)).all():
-        last = runs[-1].id
-        legs = {leg_name(run.number, run.id, run.leg): run for run in runs}
-        for name in sorted(ended(list(legs))):
-            _go_on(session, legs[name])
-            count += 1
-    return count
+    first = session.scalar(
+        sa.select(Run)
+        .where(Run.child_id == child.id, Run.ended_at.is_(None), Run.is_parked)
+        .order_by(Run.number)
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+    if first is not None:
+        first.is_parked = False
+        session.flush()
+        enqueue_leg(session, first)
+
+
+def _moved(child: ChildWorkflow) -> sa.Update:
+    return sa.update(Run).values(child_id=child.id).execution_options(synchronize_session=False)
 
 
 def reseal_runs(session: Session, keys: KeyRing) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 
 from portal.background import Queue, enqueue
 from portal.db import insert_new, is_alone_in_writing
+from portal.environments import Environment
 from portal.events.kinds import RUN_FAILED
 from portal.events.rules import announce
 from portal.ids import new_id
@@ -26,8 +27,8 @@ RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 
 # The wait before each further attempt at a step; after these it is the last one each time.
 WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
+LONGEST_FOR_A_PLACE = timedelta(seconds=30)
 GIVEN_UP_AFTER = timedelta(days=1)
-DROPPED_AT_ONCE = 500
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
 
 
@@ -143,7 +144,7 @@ _COUNT = (
         WorkflowDay.day == sa.bindparam("of_day"),
     )
     .values(
-        runs=WorkflowDay.runs + 1,
+        runs=WorkflowDay.runs + sa.bindparam("new_runs"),
         errors=WorkflowDay.errors + sa.bindparam("new_errors"),
         actions=WorkflowDay.actions + sa.bindparam("new_actions"),
     )
@@ -236,12 +237,32 @@ def end_run(session: Session, run: Run, state: RunState, now: datetime) -> None:
 
 def count_run(session: Session, run: Run, now: datetime, *, actions: int, is_error: bool = False) -> None:
     """Count a run that has ended."""
-    place = {"of_workflow": run.workflow_id, "of_environment": run.environment, "of_day": now.date()}
-    added = {"new_errors": int(is_error), "new_actions": actions}
-    if not _changes_one(session, _COUNT, {**place, **added}):
-        row = {"workflow_id": run.workflow_id, "environment": run.environment, "day": now.date()}
+    count_ended(session, run.workflow_id, run.environment, now, actions=actions, errors=int(is_error))
+
+
+def count_ended(
+    session: Session,
+    workflow_id: str,
+    environment: Environment,
+    now: datetime,
+    *,
+    runs: int = 1,
+    actions: int = 0,
+    errors: int = 0,
+) -> None:
+    """Count runs of a workflow that have ended."""
+    facts = {
+        "of_workflow": workflow_id,
+        "of_environment": environment,
+        "of_day": now.date(),
+        "new_runs": runs,
+        "new_errors": errors,
+        "new_actions": actions,
+    }
+    if not _changes_one(session, _COUNT, facts):
+        row = {"workflow_id": workflow_id, "environment": environment, "day": now.date()}
         insert_new(session, WorkflowDay, {"id": new_id(), **row, "runs": 0, "errors": 0, "actions": 0})
-        _changes_one(session, _COUNT, {**place, **added})
+        _changes_one(session, _COUNT, facts)
 
 
 def fail(
@@ -260,6 +281,14 @@ def fail(
         return False
     current.error, current.error_block, current.attempts = because[:1000], block[1], current.attempts + 1
     end_run(session, current, RunState.failed, now)
+    tell_failure(session, run, because, block_name=block[1], integration_id=integration_id, now=now)
+    return True
+
+
+def tell_failure(
+    session: Session, run: Run, because: str, *, block_name: str, integration_id: str, now: datetime
+) -> None:
+    """Tell the vendor that a run has failed."""
     announce(
         session,
         RUN_FAILED,
@@ -268,13 +297,12 @@ def fail(
             "workflowId": run.workflow_id,
             "integrationId": integration_id,
             "executionId": run.id,
-            "block": block[1],
+            "block": block_name,
             "message": because,
         },
         environment=run.environment,
         now=now,
     )
-    return True
 
 
 def put_off(
@@ -288,17 +316,26 @@ def put_off(
     block_name: str,
     now: datetime,
 ) -> datetime | None:
-    """Try the step again later; None when the run was stopped, or its day is over (then it is the caller's to fail)."""
+    """Try the step again later; None when the run was stopped, or its day is over (then it is the caller's to fail).
+
+    What was no try, because there was no place for it, waits as long as it has been waiting: it comes half as often
+    each time, so that many that find no place don't keep the engine busy.
+    """
     current = hold_step(session, run, progress)
     if current is None:
         return None
+    # Before the first try it says since when there was no place.
     since = current.failing_since or now
     if is_try:
+        since = since if current.attempts else now
         if now - since >= GIVEN_UP_AFTER:
             return None
-        current.failing_since, current.attempts = since, current.attempts + 1
+        current.attempts += 1
         current.error, current.error_block = because[:1000], block_name
+    current.failing_since = since
     pause = wait or WAITS[min(current.attempts, len(WAITS)) - 1]
+    if not is_try:
+        pause = min(max(pause, now - since), LONGEST_FOR_A_PLACE)
     # Not all at once: what failed together would come back together.
     seconds = pause.total_seconds() * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
     current.state, current.next_at = RunState.retrying, now + timedelta(seconds=seconds)

@@ -19,6 +19,7 @@ from portal.runs.outcomes import Refused, TryAgain
 
 CEILING = 15.0
 LARGEST = 4_000_000  # bytes of a page
+MOST_TIMES = 10  # that an app may answer with more items than it was asked for
 LONGEST = 64  # characters of a cursor value
 
 
@@ -162,6 +163,11 @@ def _read(answer: Answer, app: App, poll: Poll, now: datetime, *, has_cursor: bo
     items = search(poll.items, reply)
     if not isinstance(items, list):
         raise NotAsked(f"{app.title} answered without the list of items that its declaration names.")
+    if len(items) > MOST_TIMES * poll.page_size:
+        raise NotAsked(
+            f"{app.title} answered with {len(items):,} items where {poll.page_size} were asked for, so none was taken: "
+            "let its declaration ask for {page_size}."
+        )
     read = []
     for item in items:
         key, value = search(poll.key, item), search(poll.cursor.value, item)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, defer, joinedload
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.integrations.models import Integration
+from portal.runs import rules
 from portal.runs.models import Run, RunState
 from portal.triggers.models import Hook, Watch
 from portal.triggers.rules import trigger_of
@@ -31,6 +32,7 @@ class Standing(enum.StrEnum):
     paused = "paused"
     held_up = "held_up"
     no_engine = "no_engine"
+    full = "full"
     not_registered = "not_registered"
     app_fails = "app_fails"
     ready = "ready"
@@ -49,6 +51,7 @@ class Explanation:
     watch: Watch | None
     hook: Hook | None
     queue: int
+    waiting_most: int  # how many may wait for their turn, if so many do that nothing more is taken; else 0
     holding: Run | None  # the run that the others wait for
     newest: int
     asks: list[ConfigurableField]  # what an upgrade needs to know first
@@ -72,11 +75,12 @@ def explain(session: Session, child: ChildWorkflow, now: datetime) -> Explanatio
     ).all()
     watch, hook = session.get(Watch, child.id), session.get(Hook, child.id)
     holding = _holding(session, child)
+    is_full = trigger.kind in ("poll", "webhook") and not rules.has_room(session, child)
     used = {app} | {step.app for _, step in walk(read_definition(child.definition).steps)}
     missing = sorted(used - {row.app for row in rows} - {None}, key=str)
     return Explanation(
         child=child,
-        standing=_standing(child, trigger, missing, watch, hook, holding, now),
+        standing=_standing(child, trigger, missing, watch, hook, holding, now, is_full=is_full),
         trigger=trigger,
         app=app,
         missing=[str(name) for name in missing],
@@ -84,6 +88,7 @@ def explain(session: Session, child: ChildWorkflow, now: datetime) -> Explanatio
         watch=watch,
         hook=hook,
         queue=_count(session, child),
+        waiting_most=rules.MOST_AHEAD if is_full else 0,
         holding=holding,
         newest=workflow.version,
         asks=asked_by_upgrade(child, workflow),
@@ -106,6 +111,8 @@ def _standing(
     hook: Hook | None,
     holding: Run | None,
     now: datetime,
+    *,
+    is_full: bool,
 ) -> Standing:
     is_watched = trigger.kind in ("poll", "schedule")
     is_late = watch is not None and watch.next_at is not None and watch.next_at < now - OVERDUE
@@ -117,6 +124,7 @@ def _standing(
         (Standing.paused, child.paused_at is not None),
         (Standing.held_up, holding is not None and holding.state is RunState.retrying),
         (Standing.no_engine, (is_watched and is_late) or is_stuck),
+        (Standing.full, is_full),
         (Standing.not_registered, trigger.kind == "webhook" and hook is not None and hook.error is not None),
         (Standing.app_fails, is_watched and watch is not None and watch.error is not None),
     )

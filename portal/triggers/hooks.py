@@ -26,7 +26,8 @@ from portal.integrations.models import Integration
 from portal.keys.ring import keys_of
 from portal.refusals import Refusal
 from portal.runs.models import Run
-from portal.runs.rules import Item, record_items
+from portal.runs.rules import TOGETHER, Item, record_items, require_room
+from portal.runs.turns import hold_child
 from portal.triggers.asking import search
 from portal.triggers.models import Hook
 from portal.triggers.rules import enqueue_hook_work, hash_address, trigger_of
@@ -60,6 +61,29 @@ class NotAnItem(Refusal):
 
     def message(self) -> str:
         return "The body is no JSON, or holds nothing where the app’s declaration looks for items."
+
+
+class TooManyItems(Refusal):
+    """The webhook tells of more items than are taken at once."""
+
+    status = 413
+    title = "That is too much at once"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"A webhook can tell of {TOGETHER} items here, and this one has {count:,}: send them in several."
+        )
+
+
+class AddressChanging(Refusal):
+    """What listens at the address is being replaced at this moment."""
+
+    status = 503
+    title = "One moment"
+    retry_after = 1
+
+    def message(self) -> str:
+        return "What listens here is being replaced at this moment, so nothing was taken: send it again."
 
 
 @dataclass(frozen=True)
@@ -109,29 +133,47 @@ def find_hook(session: Session, address: str) -> Hook:
 def receive(
     session: Session, hook: Hook, catalogue: Mapping[str, App], headers: Mapping[str, str], body: bytes, now: datetime
 ) -> list[Run]:
-    """Take a webhook: a run for each item in it that was not seen. Raises `SignatureWrong`, `NotAnItem`."""
+    """Take a webhook: a run for each item in it that was not seen.
+
+    Raises `SignatureWrong`, `NotAnItem`, `TooManyItems`, `NoRoom`, `AddressChanging`.
+    """
     found = listening(session, hook, catalogue)
     if found is None:
         raise UnknownAddress
     if not is_signed(found, headers, body):
         raise SignatureWrong
+    items = _items_in(found.webhook, body)
+    if not hold_child(session, found.child.id):
+        raise AddressChanging
+    require_room(session, found.child)
+    made = record_items(session, found.child, items, trigger="webhook", now=now)
+    _note_receipt(session, hook, now)
+    return made
+
+
+def _items_in(webhook: Webhook, body: bytes) -> list[Item]:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         raise NotAnItem from None
-    items = search(found.webhook.items, data)
-    if items is None:
+    found = search(webhook.items, data)
+    if found is None:
         raise NotAnItem
-    made = record_items(
-        session,
-        found.child,
-        [Item(item, _key(found.webhook, item)) for item in (items if isinstance(items, list) else [items])],
-        trigger="webhook",
-        now=now,
+    items = found if isinstance(found, list) else [found]
+    if len(items) > TOGETHER:
+        raise TooManyItems(len(items))
+    return [Item(item, _key(webhook, item)) for item in items]
+
+
+def _note_receipt(session: Session, hook: Hook, now: datetime) -> None:
+    still = session.execute(
+        sa.update(Hook)
+        .where(Hook.child_id == hook.child_id, Hook.address_hash == hook.address_hash)
+        .values(received_at=now)
+        .execution_options(synchronize_session=False)
     )
-    hook.received_at = now
-    session.flush()
-    return made
+    if still.rowcount != 1:  # type: ignore[attr-defined]
+        raise AddressChanging
 
 
 def _key(webhook: Webhook, item: Any) -> str | None:

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -27,7 +28,8 @@ from portal.faults import note
 from portal.http import Outbound
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
-from portal.runs.rules import Item, record_items
+from portal.runs.errors import NoRoom
+from portal.runs.rules import TOGETHER, Item, has_room, record_items, require_room, unseen
 from portal.runs.stopping import break_credential
 from portal.runs.turns import hold_child
 from portal.settings import Settings
@@ -43,6 +45,7 @@ TICK = 0.2  # seconds between two looks for what is due
 AT_ONCE = 64
 LEASE = timedelta(seconds=60)
 MOST_PAGES = 10  # of one child before others have their turn
+WAIT_FOR_ROOM = timedelta(seconds=10)
 LONGEST_BACKOFF = timedelta(minutes=5)
 
 
@@ -141,6 +144,7 @@ class _Asked:
     poll: Poll | None
     credential: dict[str, str] | None
     credential_id: str | None
+    has_room: bool
 
 
 def ask_for(child_id: str) -> None:
@@ -186,6 +190,7 @@ def _look_up(session: Session, child_id: str) -> _Asked | None:
         poll=poll,
         credential=credential,
         credential_id=row.credential_id if row is not None else None,
+        has_room=has_room(session, watch.child),
     )
 
 
@@ -208,6 +213,9 @@ def _poll(asked: _Asked) -> None:
         return
     if asked.credential is None:
         _note_failure(asked, NotAsked("There is no credential: send the user a link to connect it."))
+        return
+    if not asked.has_room:
+        _wait_for_room(asked)
         return
     outbound: Outbound = current_app.extensions["background_outbound"]
     walk, cursor = asked.walk, asked.poll.cursor
@@ -232,6 +240,8 @@ def _poll(asked: _Asked) -> None:
         _keep(asked, walk, [], is_last=True, is_due=True)
     except NotAsked as problem:
         _note_failure(asked, problem)
+    except NoRoom:
+        _wait_for_room(asked)
 
 
 def _start_of(asked: _Asked, page: Page) -> str:
@@ -259,23 +269,41 @@ def _from_start(page: Page, start: str | None, cursor: Cursor) -> list[Item]:
 
 
 def _keep(asked: _Asked, walk: Walk, fresh: list[Item], *, is_last: bool, is_due: bool) -> bool:
-    """One transaction: a run for each new item, and how far it was read. False: the child was stopped meanwhile."""
-    with transaction() as session:
-        if fresh and not hold_child(session, asked.child.id):
+    """A run for each new item, so many in one transaction, and with the last of them how far it was read.
+
+    False: the child was stopped meanwhile. Raises `NoRoom` when it takes no more; what it has taken by then it has
+    seen, so that the page can be read again.
+    """
+    *earlier, last = _portions(asked, fresh)
+    for portion in earlier:
+        if not _record(asked, portion, {"start": walk.start, "next_at": now() + LEASE}):
             return False
-        at = now()
-        values = {
-            "start": walk.start,
-            "since": walk.since,
-            "walk_from": walk.walk_from,
-            "page": walk.page,
-            "asked_at": at,
-            "failures": 0,
-            "error": None,
-            "next_at": at + LEASE if not is_last else at if is_due else at + _pace(asked.trigger.every),
-        }
-        if is_last:
-            values["claimed_by"] = None
+    at = now()
+    values = {
+        "start": walk.start,
+        "since": walk.since,
+        "walk_from": walk.walk_from,
+        "page": walk.page,
+        "asked_at": at,
+        "failures": 0,
+        "error": None,
+        "next_at": at + LEASE if not is_last else at if is_due else at + _pace(asked.trigger.every),
+    }
+    return _record(asked, last, {**values, "claimed_by": None} if is_last else values)
+
+
+def _portions(asked: _Asked, fresh: list[Item]) -> list[list[Item]]:
+    if len(fresh) > TOGETHER:  # usually all but a few of them were seen before
+        with transaction() as session:
+            fresh = unseen(session, asked.child.id, fresh)
+    return [fresh[first : first + TOGETHER] for first in range(0, len(fresh), TOGETHER)] or [[]]
+
+
+def _record(asked: _Asked, items: list[Item], values: dict[str, Any]) -> bool:
+    """One transaction: a run for each of these items that is new, and this in the row. False: it was stopped."""
+    with transaction() as session:
+        if items and not hold_child(session, asked.child.id):
+            return False
         still = session.execute(
             sa.update(Watch)
             .where(Watch.child_id == asked.child.id, *_same(asked))
@@ -284,13 +312,26 @@ def _keep(asked: _Asked, walk: Walk, fresh: list[Item], *, is_last: bool, is_due
         )
         if still.rowcount != 1:  # type: ignore[attr-defined]
             return False
-        if fresh:
+        if items:
             child = session.get_one(
                 ChildWorkflow, asked.child.id, options=[joinedload(ChildWorkflow.version)], populate_existing=True
             )
-            if record_items(session, child, fresh, trigger="poll", now=at):
+            require_room(session, child)
+            at = now()
+            if record_items(session, child, items, trigger="poll", now=at):
                 session.execute(sa.update(Watch).where(Watch.child_id == child.id).values(found_at=at))
     return True
+
+
+def _wait_for_room(asked: _Asked) -> None:
+    """Ask again when the child has got through some of what it has; its place stays where it is."""
+    with transaction() as session:
+        session.execute(
+            sa.update(Watch)
+            .where(Watch.child_id == asked.child.id, *_same(asked))
+            .values(next_at=now() + _pace(WAIT_FOR_ROOM), claimed_by=None)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _pace(every: timedelta) -> timedelta:

@@ -21,7 +21,7 @@ from portal.runs.rules import Item, record_items
 from portal.runs.stopping import cancel_runs, hand_over_runs, resume
 from portal.runs.turns import hold_child
 from portal.triggers.models import Hook, Watch
-from portal.workflows.definition import Trigger, read_definition
+from portal.workflows.definition import Trigger, comes_ever, read_definition
 from portal.workflows.models import ChildWorkflow
 from portal.workflows.rules import upgrade_child as bring_to_newest
 
@@ -100,10 +100,10 @@ def _watch(session: Session, child: ChildWorkflow, now: datetime) -> None:
 
 
 def set_schedule(watch: Watch, trigger: Trigger, after: datetime) -> None:
-    """Set the next moment of a schedule; a poll's is left as it is."""
+    """Set the next moment of a schedule; a poll's is left as it is. One that never comes isn't waited for."""
     if trigger.schedule is not None:
-        watch.next_at = next_moment(trigger, after)
-        watch.since = watch.next_at.isoformat()
+        watch.next_at = next_moment(trigger, after) if comes_ever(trigger.schedule) else None
+        watch.since = watch.next_at.isoformat() if watch.next_at else None
 
 
 def next_moment(trigger: Trigger, after: datetime) -> datetime:

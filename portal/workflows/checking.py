@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from portal.catalogue import App
-from portal.workflows.definition import DEEPEST_LOOPS, Definition, Step, Trigger, key_of
+from portal.workflows.definition import DEEPEST_LOOPS, Definition, Step, Trigger, comes_ever, key_of
 from portal.workflows.expressions import BadExpression, expressions_in, names_in, split
 
 Place = tuple[str | int, ...]
@@ -36,6 +36,8 @@ class _Known:
 
 def _check_trigger(trigger: Trigger, apps: Sequence[str], catalogue: Mapping[str, App]) -> Defects:
     place = ("trigger", trigger.kind)
+    if trigger.schedule is not None and not comes_ever(trigger.schedule):
+        yield place, f"there is no day that “{trigger.schedule}” names: mend its day or its month"
     if not trigger.name:
         return
     app = trigger.app or (apps[0] if len(apps) == 1 else None)

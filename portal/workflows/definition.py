@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from portal.catalogue.parts import Duration, Slug
@@ -21,6 +21,7 @@ MOST_ITERATIONS = 1000
 LARGEST_VALUE = 256_000  # bytes of JSON of a trigger item, and of what one step gives
 LARGEST_MEMORY = 1_000_000  # bytes of JSON of all that a run remembers
 LONGEST_DELAY = timedelta(days=30)
+_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 SHORTEST_POLL, LONGEST_POLL = timedelta(seconds=1), timedelta(days=1)
 
 Methods = Literal["get", "post", "put", "patch", "delete"]
@@ -35,6 +36,15 @@ def _require_cron(text: str) -> str:
     if len(text.split()) != 5 or not croniter.is_valid(text):
         raise ValueError(f"“{text}” is not a cron line: write five parts, such as `0 * * * *` for every hour")
     return text
+
+
+def comes_ever(schedule: str) -> bool:
+    """Whether there is a day that a cron line names: there is no 30 February."""
+    try:
+        croniter(schedule, _SOME_DAY).get_next(datetime)
+    except CroniterBadDateError:
+        return False
+    return True
 
 
 def _require_zone(text: str) -> str:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.credentials.models import Credential, InstallationCredential
 from portal.db import transaction
-from portal.runs.models import RunState
+from portal.runs import rules
+from portal.runs.models import Run, RunState
 from portal.triggers.models import Hook, Watch
 from portal.workflows.models import ChildWorkflow
 from tests.backend import WITH_FIELDS, change, link_in
@@ -103,6 +104,29 @@ def test_a_run_that_holds_up_the_others_is_named(desk, child, app, runs):
     view = why(desk, child)
     assert "is tried again and again, and 1 more waits behind it: vendor.example answered 500." in view.text
     assert f'<a href="/dashboard/runs/{stuck}">One run</a>' in view.html
+
+
+def test_a_child_that_has_enough_to_do_says_that_it_takes_no_more_for_now(desk, child, app, runs, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_AHEAD", 3)
+    begun = [runs.make(child, RunState.queued) for _ in range(3)]
+    view = why(desk, child)
+    assert "Why is nothing happening?" in view.text
+    assert "3 runs wait for their turn, so Magento is not asked for more until some of them are through." in view.text
+    assert "Nothing is lost meanwhile" in view.text
+    run_is = sa.update(Run).where(Run.id == begun[0])
+    change(app, run_is.values(state=RunState.retrying, error="vendor.example answered 500.", next_at=now()))
+    view = why(desk, child)
+    assert "is tried again and again, and 2 more wait behind it" in view.text
+    assert "so Magento is not asked for more" in view.text
+    change(app, sa.update(Run).where(Run.id.in_(begun)).values(state=RunState.waiting))
+    assert "so Magento is not asked for more" not in why(desk, child).text
+
+
+def test_a_webhook_that_is_put_off_says_so(desk, apply, install, runs, app, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_AHEAD", 1)
+    child = runs.child(install(apply(HOOKED).id, "sandbox"))
+    runs.make(child, RunState.queued)
+    assert "1 run waits for its turn, so webhooks of Sandbox shop are put off" in why(desk, child).text
 
 
 def test_an_engine_that_does_not_run_is_told_from_a_quiet_app(desk, child, app):

@@ -14,9 +14,11 @@ from portal.credentials.models import Credential
 from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.changing import activate_workflow, delete_credential, delete_user, remove_workflow
+from portal.runs import stopping, sweeping
+from portal.runs.logs import count_runs
 from portal.runs.models import Run, SeenItem
 from portal.runs.rules import Item, record_items, rerun
-from portal.triggers.rules import start_children, upgrade_child
+from portal.triggers.rules import start_children, stop_children, upgrade_child
 from portal.users.models import User
 from portal.workflows.errors import NewFieldsAsked
 from portal.workflows.models import ChildWorkflow
@@ -232,8 +234,6 @@ def test_a_failed_run_is_run_again_by_the_child_that_took_the_place(world):
 def test_a_child_that_was_stopped_begins_anew(world):
     child = world.install(workflow("{event: go}", SEND, name="Again"))
     with transaction() as session:
-        from portal.triggers.rules import stop_children
-
         stop_children(session, [session.get_one(ChildWorkflow, child.id)], now())
     assert give(child, 1) == []
     with transaction() as session:
@@ -242,29 +242,103 @@ def test_a_child_that_was_stopped_begins_anew(world):
     assert world.ended(run).state == "succeeded"
 
 
-def test_a_run_that_was_taken_for_nothing_else_is_taken_up_again(world):
-    from portal.runs import stopping
+def sweep(ended, hours=0):
+    """Take up what was dropped, with an engine that says this; how many runs it was."""
+    return sweeping.take_up_dropped(now() + timedelta(hours=hours, minutes=1), ended)
 
+
+def waiting(world):
+    """A child with a run that waits for an hour; the two."""
     child = world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Hour"))
-    run = world.reaches(world.run(child, 1), "waiting")
-    with transaction() as session:
-        assert stopping.take_up_dropped(session, now() + timedelta(hours=2), lambda _legs: set()) == 0
-    with transaction() as session:  # as if the engine had lost each of them
-        assert stopping.take_up_dropped(session, now() + timedelta(hours=2), set) >= 1
-    assert world.ended(run.id).state == "succeeded"
+    return child, world.reaches(world.run(child, 1), "waiting").id
+
+
+def test_a_run_that_was_taken_for_nothing_else_is_taken_up_again(world):
+    child, run = waiting(world)
+    assert sweep(lambda _legs: set(), hours=2) == 0
+    assert sweep(set, hours=2) >= 1  # as if the engine had lost each of them
+    assert world.ended(run).state == "succeeded"
     assert json.loads(world.ingest.of(child.user)[0].body) == 1
 
 
 def test_what_was_parked_for_nobody_is_taken_up_again(world):
-    from portal.runs import stopping
+    _, run = waiting(world)
+    with transaction() as session:
+        session.execute(sa.update(Run).where(Run.id == run).values(is_parked=True, state="queued"))
+    sweep(set)
+    assert world.ended(run).state == "succeeded"
 
-    child = world.install(workflow("{manual: true}", "{delay: 1h}", SEND, name="Hour"))
-    run = world.reaches(world.run(child, 1), "waiting")
+
+@pytest.mark.parametrize("what", ["end", "another leg", "pause"])
+def test_what_happens_to_a_run_while_the_engine_is_asked_stays_as_it_is(world, what):
+    child, run = waiting(world)
+
+    def meanwhile(legs):
+        with transaction() as session:
+            found = session.get_one(Run, run)
+            if what == "end":
+                stopping.stop_run(session, found, now())
+            elif what == "another leg":
+                found.leg += 1
+            else:
+                found.state = "paused"
+        return set(legs)
+
+    before = world.see(run)
+    sweep(meanwhile, hours=2)
+    after = world.see(run)
+    assert (after.state, after.leg) == {
+        "end": ("cancelled", before.leg),
+        "another leg": ("waiting", before.leg + 1),
+        "pause": ("paused", before.leg),
+    }[what]
+    assert world.ingest.of(child.user) == []
+
+
+def test_what_is_over_stays_over(world):
+    _, run = waiting(world)
     with transaction() as session:
-        session.execute(sa.update(Run).where(Run.id == run.id).values(is_parked=True, state="queued"))
+        stopping.stop_run(session, session.get_one(Run, run), now())
+    sweep(set, hours=2)
+    assert (world.see(run).state, world.see(run).is_finished) == ("cancelled", True)
+
+
+def backlog(world, count, *steps, name):
+    """A child with a run that is tried again in an hour, and others behind it; its file."""
+    text = workflow("{event: go}", *steps, SEND, name=name)
+    child = world.install(text)
+    world.ingest.behaves_for[child.user] = answers(429, Retry_After="3600")
+    first, *_ = give(child, *range(count), keyed=True)
+    world.reaches(first, "retrying")
+    wait_until(lambda: all(run.is_parked for run in world.runs(child)[1:]))
+    return text, child
+
+
+def test_the_runs_of_several_workflows_that_are_stopped_together_are_counted_for_each(world):
+    pair = [backlog(world, 3, name=name)[1] for name in ("One of two", "Two of two")]
     with transaction() as session:
-        stopping.take_up_dropped(session, now() + timedelta(minutes=1), set)
-    assert world.ended(run.id).state == "succeeded"
+        begun = stop_children(session, [session.get_one(ChildWorkflow, child.id) for child in pair], now())
+    assert sorted(begun) == sorted(world.runs(child)[0].id for child in pair)
+    with transaction() as session:
+        assert [count_runs(session, child.workflow).runs for child in pair] == [3, 3]
+
+
+def test_a_backlog_is_handed_over_and_gone_through_in_order(world):
+    text, child = backlog(world, 40, name="Handed over")
+    world.ingest.behaves_for[child.user] = answers(200)
+    again = world.install(text, child.user)
+    assert [run.state for run in world.settled(again, 40)] == ["succeeded"] * 40
+    assert [asked.json for asked in world.ingest.of(child.user)] == [0, *range(40)]
+
+
+def test_runs_at_a_delay_are_handed_over_and_go_on_when_it_is_over(world):
+    text = workflow("{event: go}", "{delay: 2s}", SEND, name="Delays")
+    child = world.install(text)
+    for run in give(child, *range(3)):
+        world.reaches(run, "waiting")
+    again = world.install(text, child.user)
+    assert [run.state for run in world.settled(again, 3)] == ["succeeded"] * 3
+    assert sorted(asked.json for asked in world.ingest.of(child.user)) == [0, 1, 2]
 
 
 def test_what_was_seen_is_seen_for_good(world):

@@ -156,6 +156,8 @@ def test_what_would_keep_a_workflow_from_running_is_refused_with_its_line_and_th
         ("{poll: order_created, manual: true}", "say exactly one of"),
         ("{shedule: x}", "did you mean “schedule”?"),
         ('{schedule: "99 * * * *"}', "not a cron line"),
+        ('{schedule: "0 0 30 2 *"}', "there is no day that “0 0 30 2 *” names: mend its day or its month"),
+        ('{schedule: "0 0 31 4,6 *", time_zone: Europe/Berlin}', "there is no day that “0 0 31 4,6 *” names"),
         ('{schedule: "* * * * *", time_zone: Mars}', "no time zone"),
         ("{poll: order_created, every: 1ms}", "every"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import os
 import pwd
 import shutil
@@ -22,7 +25,7 @@ from portal.db import engine, transaction
 from portal.db.migrating import upgrade
 from portal.environments import Environment
 from portal.installations.changing import delete_user
-from portal.runs import turns
+from portal.runs import rules, sweeping, turns
 from portal.runs.logs import count_runs
 from portal.runs.models import Run, RunState
 from portal.runs.rules import Item, record_items
@@ -31,6 +34,7 @@ from portal.sandbox.shop import Shop
 from portal.tasks.models import Task, TaskPart
 from portal.tasks.rules import do_batch
 from portal.triggers import polling
+from portal.triggers.models import Hook
 from portal.triggers.rules import start_children, stop_children
 from portal.users.export import start_export
 from portal.users.models import User
@@ -203,6 +207,35 @@ def test_a_renewed_link_loses_nothing_that_comes_at_that_moment(world):
         numbers = [run.number for run in world.runs(again) if run.state is RunState.queued]
         assert numbers == list(range(1, 2 + len(given)))
         assert world.runs(child) == []
+
+
+def test_a_webhook_that_comes_while_a_link_is_renewed_is_taken_once(world, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_AHEAD", 1)  # so that each looks for room
+    client = world.app.test_client()
+    for turn in range(5):
+        text = workflow("{webhook: order_placed}", SEND, name="Placed")
+        child = world.install(text)
+        with transaction() as session:
+            own = json.loads(world.app.extensions["keys"].open(session.get_one(Hook, child.id).sealed, child.id))
+        body = json.dumps({"entity_id": turn}).encode()
+        signature = hmac.new(own["secret"].encode(), body, hashlib.sha256).hexdigest()
+
+        def tell(own=own, body=body, signature=signature):
+            headers = {"X-Sandbox-Signature": signature}
+            return client.post(f"/hooks/{own['address']}", data=body, headers=headers).status_code
+
+        again, answer = at_once(world, lambda c=child, t=text: world.install(t, c.user), tell)
+        assert answer in (200, 503)
+        assert answer == 200 or tell() == 200
+        assert [run.state for run in world.runs(again)] == [RunState.queued]
+
+
+def test_what_was_dropped_is_taken_up_once_by_two_nodes(world, child):
+    runs = give(child, *range(5))
+    ended = lambda legs: {leg for leg in legs if leg.split("-")[2] in runs}  # noqa: E731
+    counts = at_once(world, *[lambda: sweeping.take_up_dropped(now() + timedelta(minutes=1), ended)] * 2)
+    assert [run.leg for run in world.runs(child)] == [2] * 5 or sum(counts) > 5
+    assert sum(counts) == sum(run.leg - 1 for run in world.runs(child))
 
 
 def test_polls_are_claimed_by_one_node_each(world):

@@ -219,6 +219,18 @@ def test_an_item_that_is_too_large_is_refused_or_becomes_a_run_that_failed(world
     assert counted(child).errors >= 1
 
 
+@pytest.mark.parametrize(
+    ("item", "said"), [("x" * LARGEST_VALUE, "bytes"), (json.loads("[" * 102 + "]" * 102), "nested more than")]
+)
+def test_an_item_that_no_run_can_begin_with_is_told_like_any_other_failure(world, item, said):
+    child = world.install(workflow("{event: order_made}", SEND, name="Told"))
+    (run,) = give(child, item)
+    (told,) = world.events("run.failed", child.user)
+    assert (told["executionId"], told["workflowId"], told["integrationId"]) == (run, child.workflow, child.integration)
+    assert said in told["message"]
+    assert (told["block"], world.see(run).error_block) == ("order made", "order made")
+
+
 def test_steps_that_give_too_much_fail_with_the_mend(world):
     big = '{name: Big, map: {text: "${ trigger.text }"}}'
     names = [big.replace("Big", f"Big {n}") for n in range(6)]

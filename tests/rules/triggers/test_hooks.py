@@ -7,18 +7,24 @@ import hmac
 import json
 
 import pytest
+import sqlalchemy as sa
 
+from portal import db
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.changing import delete_user, remove_workflow
+from portal.runs import rules
+from portal.runs.models import Run
+from portal.runs.stopping import stop_run
 from portal.sandbox.hooks import list_webhooks, tell_webhooks
 from portal.sandbox.store import add_order
+from portal.triggers import hooks
 from portal.triggers.models import Hook
 from portal.triggers.rules import start_children, stop_children
 from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
-from tests.runtime import SEND, workflow
+from tests.runtime import SEND, answers, workflow
 from tests.stage import wait_until
 
 PLACED = workflow("{webhook: order_placed}", SEND, name="Placed")
@@ -92,6 +98,77 @@ def test_what_is_not_what_the_app_declares_is_refused_in_json(live, client, body
     assert set(answer.json) >= {"message"}
     assert secret not in answer.text
     assert [run.state for run in live.runs(child)] in ([], ["failed"])
+
+
+def test_a_webhook_tells_of_a_hundred_items_at_the_most(live, client):
+    child = installed(live)
+    ((address, secret),) = registered(live, child)
+    orders = [{"entity_id": number} for number in range(101)]
+    answer = post(client, address, orders, secret)
+    assert (answer.status_code, answer.json["message"]) == (
+        413,
+        "A webhook can tell of 100 items here, and this one has 101: send them in several.",
+    )
+    assert live.runs(child) == []
+    assert post(client, address, orders[:100], secret).json["runs"] == 100
+
+
+def test_who_has_enough_to_do_asks_for_the_webhook_later_and_loses_nothing(live, client, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_AHEAD", 3)
+    child = installed(live)
+    ((address, secret),) = registered(live, child)
+    live.ingest.behaves_for[child.user] = answers(429, Retry_After="3600")
+    assert post(client, address, [{"entity_id": number} for number in range(3)], secret).json["runs"] == 3
+    answer = post(client, address, {"entity_id": 3}, secret)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert answer.json["message"].startswith("3 items wait here already")
+    first = live.runs(child)[0]
+    with transaction() as session:
+        stop_run(session, session.get_one(Run, first.id), now())
+    assert post(client, address, {"entity_id": 3}, secret).json["runs"] == 1
+    change(child, lambda session, row: stop_children(session, [row], now()))
+
+
+def test_items_at_a_delay_are_not_in_the_way_of_others(live, client, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_AHEAD", 2)
+    child = live.install(workflow("{webhook: order_placed}", "{delay: 1h}", name="Waits"))
+    wait_until(lambda: len(registered(live, child)) == 1)
+    ((address, secret),) = registered(live, child)
+    for number in range(4):
+        assert post(client, address, {"entity_id": number}, secret).json["runs"] == 1
+        live.reaches(live.runs(child)[-1].id, "waiting")
+
+
+def test_a_webhook_that_crosses_the_change_of_its_address_is_asked_for_again(live, client, monkeypatch):
+    child = installed(live)
+    ((address, secret),) = registered(live, child)
+    again = []
+    listening = hooks.listening
+
+    def while_another_link_is_finished(*args):
+        found = listening(*args)
+        if not again:
+            again.append(live.install(PLACED, child.user))
+        return found
+
+    monkeypatch.setattr(hooks, "listening", while_another_link_is_finished)
+    answer = post(client, address, {"entity_id": 5}, secret)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert set(answer.json) == {"message"}
+    assert post(client, address, {"entity_id": 5}, secret).json["runs"] == 1
+    assert [run.state for run in live.settled(again[0], 1)] == ["succeeded"]
+
+
+def test_a_busy_database_is_told_in_json_and_the_webhook_is_taken_later(live, client, monkeypatch):
+    child = installed(live)
+    ((address, secret),) = registered(live, child)
+    monkeypatch.setattr(db, "BUSY_SECONDS", 0.01)
+    with live.app.extensions["database"].engine.connect() as other:
+        other.execute(sa.update(Hook).values(error=None))
+        answer = post(client, address, {"entity_id": 6}, secret)
+        other.rollback()
+    assert (answer.status_code, answer.headers["Retry-After"], set(answer.json)) == (503, "5", {"message"})
+    assert post(client, address, {"entity_id": 6}, secret).json["runs"] == 1
 
 
 def test_an_address_can_not_be_guessed_and_says_nothing_about_others(live, client):

@@ -14,12 +14,15 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from portal.catalogue import load_catalogue
 from portal.db import transaction
+from portal.runs import rules
+from portal.runs.models import Run
 from portal.runs.rules import item_of
 from portal.triggers import asking, polling
 from portal.triggers import rules as trigger_rules
@@ -125,6 +128,8 @@ def test_polls_find_each_item_once(desk, monkeypatch):
     for module in (polling, asking, trigger_rules):
         if hasattr(module, "now"):
             monkeypatch.setattr(module, "now", lambda: ours.now)
+    monkeypatch.setattr(polling, "TOGETHER", 2)  # so that a page takes two transactions
+    monkeypatch.setattr(rules, "MOST_AHEAD", 7)
 
     class Polls(RuleBasedStateMachine):
         @initialize(skew=st.sampled_from([0, 0, 3600, -7200, 90]), old=st.integers(0, 5), again=st.booleans())
@@ -159,13 +164,14 @@ def test_polls_find_each_item_once(desk, monkeypatch):
 
         @rule(count=st.integers(1, 8), is_late=st.booleans())
         def items_come(self, count, is_late):
+            if not server.hidden:
+                self.hidden_since = ours.now
             for _ in range(count):
                 number = self._make(server.clock)
                 self.made.append(number)
                 if is_late:
                     server.hidden.add(number)
                     is_late = False
-            self.hidden_since = ours.now
 
         @precondition(lambda self: server.hidden)
         @rule()
@@ -198,19 +204,26 @@ def test_polls_find_each_item_once(desk, monkeypatch):
                 patched.setattr(polling, "MOST_PAGES", most)
                 polling.ask_for(self.child.id)
 
-        @rule(transactions=st.integers(0, 2))
+        @rule()
+        def runs_get_through(self):
+            with transaction() as session:
+                session.execute(
+                    sa.update(Run).where(Run.child_id == self.child.id).values(state="succeeded", ended_at=ours.now)
+                )
+
+        @rule(transactions=st.integers(0, 4))
         def crash_while_polling(self, transactions):
             left = SimpleNamespace(count=transactions)
-            keep = polling._keep
+            record = polling._record
 
             def crash(*args, **kwargs):
                 if left.count == 0:
                     raise KeyboardInterrupt
                 left.count -= 1
-                return keep(*args, **kwargs)
+                return record(*args, **kwargs)
 
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(polling, "_keep", crash)
+                patched.setattr(polling, "_record", crash)
                 try:
                     polling.ask_for(self.child.id)
                 except KeyboardInterrupt:
@@ -223,6 +236,8 @@ def test_polls_find_each_item_once(desk, monkeypatch):
                 self.taken = self._taken()
                 assert len(self.taken) == len(set(self.taken))
                 assert set(self.taken) <= set(self.made)
+                waiting = [run for run in world.runs(self.child) if not run.is_finished]
+                assert len(waiting) <= rules.MOST_AHEAD + polling.TOGETHER - 1
 
         def _taken(self):
             keys = world.app.extensions["keys"]
@@ -231,10 +246,12 @@ def test_polls_find_each_item_once(desk, monkeypatch):
         def poll_to_the_end(self):
             server.troubles.clear()
             for _ in range(60):
+                self.runs_get_through()
                 self.poll()
                 with transaction() as session:
                     if session.get_one(Watch, self.child.id).walk_from is None:
                         break
+            self.runs_get_through()
             self.poll()
 
         def teardown(self):

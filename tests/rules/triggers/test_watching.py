@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,11 +14,14 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.db import transaction
 from portal.http import Outbound, PrivateNetwork, Request
+from portal.runs import rules
 from portal.runs.models import Run
+from portal.runs.rules import item_of
 from portal.sandbox.store import add_order
 from portal.triggers import polling
 from portal.triggers.models import Watch
 from portal.triggers.rules import next_moment, start_children, stop_children
+from portal.workflows import checking
 from portal.workflows.definition import Trigger
 from portal.workflows.models import ChildWorkflow
 from tests.runtime import SEND, workflow
@@ -76,6 +81,14 @@ def test_a_day_has_one_run_at_half_past_two_also_when_that_hour_comes_twice_or_n
         assert len(set(days)) == len(days)
 
 
+def test_a_leap_day_comes_and_a_day_that_never_comes_keeps_nobody_from_installing(world, monkeypatch):
+    child = world.install(workflow('{schedule: "0 9 29 2 *"}', SEND, name="Leap day"))
+    assert (watch(child).next_at.month, watch(child).next_at.day) == (2, 29)
+    monkeypatch.setattr(checking, "comes_ever", lambda _schedule: True)  # as it was published before this was asked
+    never = world.install(workflow('{schedule: "0 0 30 2 *"}', SEND, name="Never"))
+    assert (watch(never).next_at, watch(never).since) == (None, None)
+
+
 def test_moments_that_were_missed_are_made_up_for_once(world):
     child = world.install(workflow('{schedule: "0 * * * *"}', SEND, name="Hourly"))
     missed = (now() - timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
@@ -123,10 +136,7 @@ def test_orders_made_before_the_installation_are_not_run_and_later_ones_once(wor
     made = [add_order(world.shop.instance, now() + timedelta(seconds=1))["entity_id"] for _ in range(3)]
     for _ in range(3):
         polling.ask_for(child.id)
-    keys = world.app.extensions["keys"]
-    from portal.runs.rules import item_of
-
-    assert [item_of(keys, run)["entity_id"] for run in world.runs(child)] == made
+    assert taken(world, child) == made
     assert old["entity_id"] not in made
     assert watch(child).error is None
 
@@ -142,6 +152,99 @@ def test_what_was_seen_is_asked_about_once_and_not_item_by_item(world):
     polling.ask_for(child.id)
     assert any("seen_items" in statement for statement in written)
     assert not [statement for statement in written if statement.startswith("INSERT")]
+
+
+def orders(numbers, at="2099-01-01 00:00:00"):
+    return json.dumps({"items": [{"entity_id": number, "created_at": at} for number in numbers]}).encode()
+
+
+def polled(world, body):
+    """A child of a provider that answers each poll with this."""
+    world.provider.behave = answer(200, body)
+    return world.install(POLLED, values={"store_url": world.provider.url, "access_token": "t"})
+
+
+def taken(world, child):
+    return [item_of(world.app.extensions["keys"], run)["entity_id"] for run in world.runs(child)]
+
+
+def get_through(child):
+    """Let the runs of a child be over."""
+    with transaction() as session:
+        session.execute(sa.update(Run).where(Run.child_id == child.id).values(state="succeeded", ended_at=now()))
+
+
+def test_a_large_page_is_recorded_a_hundred_items_at_a_time_and_others_write_in_between(world):
+    child = polled(world, orders(range(250)))
+    recorded, seen = [0], []
+    engine = world.app.extensions["database"].engine
+
+    def count(_connection, _cursor, statement, parameters, *_):
+        if statement.startswith("INSERT INTO runs"):
+            recorded[-1] += len(parameters) if isinstance(parameters, list) else 1
+        seen.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", count)
+    sa.event.listen(engine, "commit", lambda _connection: recorded.append(0))
+    polling.ask_for(child.id)
+    assert [number for number in recorded if number] == [100, 100, 50]
+    assert taken(world, child) == list(range(250))
+    seen.clear()
+    world.provider.calls.clear()
+    polling.ask_for(child.id)
+    assert len([statement for statement in seen if "seen_items" in statement]) == len(world.provider.calls)
+    assert not [statement for statement in seen if statement.startswith("INSERT")]
+    assert watch(child).error is None
+
+
+def test_a_page_of_many_times_what_was_asked_for_is_not_taken(world):
+    child = polled(world, orders(range(1001)))
+    polling.ask_for(child.id)
+    assert watch(child).failures == 1
+    assert watch(child).error == (
+        "Sandbox shop answered with 1,001 items where 100 were asked for, so none was taken: "
+        "let its declaration ask for {page_size}."
+    )
+    assert world.runs(child) == []
+
+
+def test_an_app_that_never_comes_to_an_end_is_asked_when_there_is_room_again(world, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_AHEAD", 250)
+    child = polled(world, b"")
+    pages = itertools.count()
+
+    def ever_more(handler):
+        first = next(pages) * 100
+        answer(200, orders(range(first, first + 100)))(handler)
+
+    world.provider.behave = ever_more
+    polling.ask_for(child.id)
+    assert taken(world, child) == list(range(300))
+    seen = watch(child)
+    assert (seen.error, seen.failures, seen.claimed_by) == (None, 0, None)
+    assert now() < seen.next_at < now() + timedelta(seconds=15)
+    asked = len(world.provider.calls)
+    polling.ask_for(child.id)
+    assert len(world.provider.calls) == asked
+    stood = watch(child)
+    assert (stood.walk_from, stood.page, stood.since) == (seen.walk_from, seen.page, seen.since)
+    get_through(child)
+    polling.ask_for(child.id)
+    assert len(taken(world, child)) == 600
+
+
+def test_a_page_that_there_was_no_room_for_is_read_again_to_its_end(world, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_AHEAD", 150)
+    child = polled(world, orders(range(350)))
+    polling.ask_for(child.id)
+    assert taken(world, child) == list(range(200))
+    assert watch(child).since is None
+    assert watch(child).start is not None
+    for _ in range(3):
+        get_through(child)
+        polling.ask_for(child.id)
+    assert taken(world, child) == list(range(350))
+    assert watch(child).since is not None
 
 
 def test_two_nodes_never_ask_for_the_same_child_at_once(world):
