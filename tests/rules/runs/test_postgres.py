@@ -30,8 +30,9 @@ from portal.sandbox.shop import Shop
 from portal.triggers import polling
 from portal.triggers.rules import start_children, stop_children
 from portal.workflows.models import ChildWorkflow
+from tests.node import kill, nodes_of, says
 from tests.runtime import SEND, Ingest, World, end, make_bare_world, take_every_event, workflow
-from tests.stage import Provider, free_port
+from tests.stage import Provider, free_port, wait_until
 
 
 def _programs() -> Path | None:
@@ -89,6 +90,7 @@ def world(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         take_every_event()
         yield made
         engine().dispose()
+    ingest.closing.set()
     end(made)
     for server in (shop, provider, ingest):
         server.shutdown()
@@ -235,3 +237,20 @@ def test_a_run_goes_through_all_its_steps_under_the_engine(world):
         runs = world.settled(child, 2)
     assert [run.state for run in runs] == [RunState.succeeded] * 2
     assert [asked.json for asked in world.ingest.of(child.user)] == [1, 2, 3]
+
+
+def test_what_a_killed_node_had_begun_is_finished_by_another(world, child):
+    world.ingest.behaves_for[child.user] = world.ingest.hang
+    with nodes_of(world) as start:
+        nodes = {name: start(name) for name in ("first", "second")}
+        assert [says(node) for node in nodes.values()] == ["up", "up"]
+        assert "is the node “second” already" in says(start("second"))
+        (run,) = give(child, 1)
+        wait_until(lambda: len(world.ingest.of(child.user)) == 1)
+        del world.ingest.behaves_for[child.user]
+        with engine().connect() as connection:
+            under_way = "SELECT executor_id FROM dbos.workflow_status WHERE status = 'PENDING' AND name = 'run_leg'"
+            kill(nodes[connection.scalar(sa.text(under_way))])
+        assert world.ended(run, 60).state is RunState.succeeded
+    tries = world.ingest.of(child.user)
+    assert (len(tries), len({one.key for one in tries})) == (2, 1)
