@@ -14,6 +14,7 @@ from dbos._sys_db import SystemDatabase
 from flask import Flask
 
 from portal.background import chores  # noqa: F401 - importing is what declares the chores
+from portal.background.looking import look_before_asking
 from portal.background.nodes import give_name_up, take_name
 from portal.background.work import APPLICATION, LOOPS, QUEUES, _running_in
 from portal.faults import note
@@ -77,6 +78,7 @@ def launch(app: Flask, settings: Settings) -> None:
                 polling_interval_sec=queue.polling or settings.engine_polling * queue.slower,
                 on_conflict="always_update",
             )
+        look_before_asking()
         for loop in LOOPS:
             _start_loop(app, loop)
     except BaseException:
