@@ -1,4 +1,4 @@
-"""Nodes with their signs of life"""
+"""Nodes with their signs of life, and hooks whose registration was asked for"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,3 +17,7 @@ def upgrade() -> None:
         sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint('executor_id', name=op.f('pk_nodes')),
     )
+    with op.batch_alter_table('hooks') as batch:
+        batch.add_column(sa.Column('asked_at', sa.DateTime(timezone=True), nullable=True))
+    # What isn't registered by now may have been asked for.
+    op.execute('UPDATE hooks SET asked_at = COALESCE(registered_at, CURRENT_TIMESTAMP)')
