@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.events.kinds import INSTALLATION_REMOVED
-from portal.events.rules import announce, moment
+from portal.events.rules import announce, forget_answers, moment
 from portal.installations.errors import NotConnected, UnknownInstallation
 from portal.installations.models import Installation
 from portal.installations.rules import end_installation, standing_children
@@ -157,7 +157,7 @@ def delete_credential(session: Session, credential: Credential, now: datetime) -
 def delete_user(session: Session, user: User, now: datetime) -> None:
     """Forget a user with links, credentials and installations; what is running stops, and each removal is announced.
 
-    Events stay as they were told.
+    Events stay as they were told; what endpoints answered to them, which may repeat anything, goes.
     """
     standing = sa.select(Installation).where(Installation.user_id == user.id, Installation.removed_at.is_(None))
     for installation in session.scalars(standing).all():
@@ -165,4 +165,5 @@ def delete_user(session: Session, user: User, now: datetime) -> None:
         _announce_removal(session, installation, workflow_ids, "user deleted", now)
     deactivate_all(session, user, now)
     session.execute(sa.delete(User).where(User.id == user.id).execution_options(synchronize_session=False))
+    forget_answers(session, user.id)
     session.expunge(user)
