@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +19,7 @@ from portal.background.models import Node
 from portal.db import engine, transaction
 from portal.sandbox.shop import Shop
 from portal.settings import MissingSetting, read_settings
-from tests.node import kill, nodes_of, says
+from tests.node import HERE, kill, nodes_of, says
 from tests.runtime import SEND, Ingest, World, end, make_world, workflow
 from tests.stage import Provider, wait_until
 
@@ -222,3 +225,13 @@ def test_a_node_is_called_local_or_on_postgresql_like_its_host(tmp_path: Path, m
     assert read_settings(instance=tmp_path, database_url=url, executor_id="mine").executor_id == "mine"
     with pytest.raises(MissingSetting, match="PORTAL_EXECUTOR_ID"):
         read_settings(instance=tmp_path, executor_id="n" * 65)
+
+
+def test_a_worker_that_may_not_be_this_node_says_so_and_ends(world: World, settings) -> None:
+    env = {**os.environ, "PORTAL_INSTANCE": str(settings.instance)}
+    with nodes_of(world) as start:
+        assert says(start("local")) == "up"
+        worker = [sys.executable, "-m", "flask", "--app", "app", "worker"]
+        ended = subprocess.run(worker, cwd=HERE, env=env, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "Error: A process that runs from this data folder is the node “local” already." in ended.stderr

@@ -21,6 +21,9 @@ from portal.clock import now
 from portal.db import engine, transaction
 from portal.db.migrating import upgrade
 from portal.environments import Environment
+from portal.events.models import Delivery, DeliveryAttempt
+from portal.events.rules import Outcome, announce, record_attempt
+from portal.installations.changing import delete_user
 from portal.runs import turns
 from portal.runs.logs import count_runs
 from portal.runs.models import Run, RunState
@@ -29,6 +32,7 @@ from portal.runs.turns import Progress
 from portal.sandbox.shop import Shop
 from portal.triggers import polling
 from portal.triggers.rules import start_children, stop_children
+from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
 from tests.node import kill, nodes_of, says
 from tests.runtime import SEND, Ingest, World, end, make_bare_world, take_every_event, workflow
@@ -254,3 +258,30 @@ def test_what_a_killed_node_had_begun_is_finished_by_another(world, child):
         assert world.ended(run, 60).state is RunState.succeeded
     tries = world.ingest.of(child.user)
     assert (len(tries), len({one.key for one in tries})) == (2, 1)
+
+
+def test_what_is_answered_about_a_user_at_the_moment_of_the_deletion_is_not_kept(world):
+    for turn in range(10):
+        user = world.user()
+        with transaction(Environment.production) as session:
+            told = announce(
+                session,
+                "installation.finished",
+                {"userId": user},
+                environment=Environment.production,
+                now=now(),
+            )
+            delivery = session.scalars(sa.select(Delivery.id).where(Delivery.event_id == told.id)).one()
+
+        def answered(delivery=delivery):
+            with transaction() as session:
+                record_attempt(session, delivery, 1, Outcome(now(), 200, None, 1, "an echo"), now())
+
+        def deleted(user=user):
+            with transaction(Environment.production) as session:
+                delete_user(session, session.get_one(User, user), now())
+
+        at_once(world, *((answered, deleted) if turn % 2 else (deleted, answered)))
+        with transaction() as session:
+            kept = sa.select(DeliveryAttempt.answer).where(DeliveryAttempt.delivery_id == delivery)
+            assert session.scalars(kept).all() == [None]
