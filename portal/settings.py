@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -133,7 +134,12 @@ class Settings(BaseSettings):
     in_all: int = Field(240, ge=1, le=256, description="Calls to all apps' hosts at the same time.")
     engine: bool = Field(True, description="Run the background engine in the web process; false with `flask worker`.")
     engine_polling: float = Field(0.05, gt=0, description="Seconds between two looks into the queues.")
-    executor_id: str = Field("local", description="Name of this node; it recovers its own unfinished work at start.")
+    executor_id: str = Field(
+        "",
+        max_length=64,
+        description="Name of this node, whose unfinished work it takes up at start; default: `local`, and on PostgreSQL"
+        " the name of the host.",
+    )
     log_json: bool | None = Field(None, description="JSON logs; default: only in production.")
     access_log: bool = Field(False, description="Log each request: method, path without query, status, time.")
     metrics_token: SecretStr | None = Field(
@@ -219,6 +225,13 @@ class Settings(BaseSettings):
     def _default_database(self) -> Self:
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.instance / 'portal.sqlite3'}")
+        return self
+
+    @model_validator(mode="after")
+    def _default_node(self) -> Self:
+        if not self.executor_id:
+            is_sqlite = self.database_url.startswith("sqlite")
+            object.__setattr__(self, "executor_id", "local" if is_sqlite else socket.gethostname()[:64])
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 import portal.api_keys.models
 import portal.audit.models
+import portal.background.models
 import portal.credentials.models
 import portal.events.models
 import portal.idempotency.models

@@ -11,6 +11,7 @@ from portal.background.work import (
     forget_work,
     hourly,
     minutely,
+    patiently,
     step,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "launch",
     "migrate",
     "minutely",
+    "patiently",
     "step",
     "stop",
 ]

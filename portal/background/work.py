@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["Queue", "StepFailed", "durable", "enqueue", "hourly", "minutely", "step"]
+__all__ = ["Queue", "StepFailed", "durable", "enqueue", "hourly", "minutely", "patiently", "step"]
 
 APPLICATION = "portal"
+PATIENCE = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
 _AT_ONCE = 1000  # names in one statement: a database takes only so many
 
 
@@ -70,6 +71,22 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
 
     # What a step does is safe to repeat, so a passing fault (a locked database) is ridden out.
     return DBOS.step(name=function.__name__, retries_allowed=True, interval_seconds=0.5, max_attempts=8)(in_app)
+
+
+def patiently(do: Callable[[], R]) -> R:
+    """What `do` gives, tried again while the database is busy.
+
+    For the end of a step that has had an effect outside, such as a request: the step as a whole would be repeated
+    otherwise, and the effect with it.
+    """
+    for wait in PATIENCE:
+        try:
+            return do()
+        except (sa.exc.OperationalError, sa.exc.TimeoutError):
+            if not _running_in:  # the engine ends
+                raise
+            time.sleep(wait)
+    return do()
 
 
 def hourly(function: Callable[[], None]) -> Callable[[], None]:

@@ -50,13 +50,32 @@ class Signature(Part):
     secret: str = "{hook_secret}"  # noqa: S105 - a template, not a secret
 
 
+class Listing(Part):
+    """How the webhooks that are registered at the app are listed, to find the one for an address of ours among them."""
+
+    get: Path
+    query: dict[str, str] = Declared(default_factory=dict)
+    items: Expression = Declared("@", description="JMESPath over the reply: the list of webhooks.")
+    url: Expression = Declared(description="JMESPath over a webhook: the address that it is sent to.")
+    id: Expression = Declared(description="JMESPath over a webhook: the app's name for it.")
+
+
 class Registration(Part):
-    """How a webhook is registered at the app and taken away again."""
+    """How a webhook is registered at the app and taken away again.
+
+    With `list`, a registration whose answer was lost is found again; without it, it is made a second time.
+    """
 
     post: Path
     body: dict[str, Any]
     id: Expression = Declared(description="JMESPath over the reply: the app's name for the webhook.")
+    list_: Listing | None = Declared(None, alias="list")
     delete: Path | None = Declared(None, description="A path with {hook_id}.")
+
+    def url_templates(self) -> list[str]:
+        """Templates that end up in a URL."""
+        listing = [self.list_.get, *self.list_.query.values()] if self.list_ else []
+        return [self.post, *listing, *([self.delete] if self.delete else [])]
 
 
 class Webhook(Part):
@@ -66,6 +85,12 @@ class Webhook(Part):
     items: Expression = Declared("@", description="JMESPath over the body: one item, or a list of them.")
     key: Expression | None = Declared(None, description="JMESPath over an item: what tells it from every other one.")
     register_: Registration | None = Declared(None, alias="register")
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.register_ is not None and self.key is None:
+            raise ValueError("with `register`, say `key` too: an app may send the same thing twice")
+        return self
 
 
 class Trigger(Part):
@@ -91,7 +116,7 @@ class Trigger(Part):
         if self.poll:
             return [self.poll.get, *self.poll.query.values()]
         registration = self.webhook.register_ if self.webhook else None
-        return [registration.post, *([registration.delete] if registration.delete else [])] if registration else []
+        return registration.url_templates() if registration else []
 
     def templates(self) -> list[str]:
         """Every template in it."""

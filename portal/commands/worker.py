@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 
 import portal.durable  # noqa: F401 - declares the durable work
 from portal.background.engine import running
+from portal.settings import MissingSetting
 
 
 @click.command("worker")
@@ -23,8 +24,11 @@ def worker() -> None:
     ended: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: ended.append(received))
-    with running(app, app.config["PORTAL_SETTINGS"]):
-        while not ended:
-            time.sleep(0.1)
+    try:
+        with running(app, app.config["PORTAL_SETTINGS"]):
+            while not ended:
+                time.sleep(0.1)
+    except MissingSetting as missing:
+        raise click.ClickException(str(missing)) from None
     # What still waits for an endpoint is taken up at the next start; its threads must not hold up the end.
     os._exit(0)

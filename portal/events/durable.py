@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import sqlalchemy as sa
 import structlog
 from flask import current_app
 from sqlalchemy.orm import joinedload
 
-from portal.background import durable, hourly, step
+from portal.background import durable, hourly, patiently, step
 from portal.clock import now
 from portal.db import settings_of, transaction
 from portal.environments import Environment
@@ -32,20 +30,23 @@ AT_ONCE = 500
 @durable(DELIVERIES)
 def deliver(delivery_id: str, number: int) -> None:
     """One attempt to hand an event to its endpoint."""
-    facts = send_attempt(delivery_id, number)
-    if facts is not None:
-        record_outcome(delivery_id, number, facts)
+    make_attempt(delivery_id, number)
 
 
 @step
-def send_attempt(delivery_id: str, number: int) -> dict[str, Any] | None:
-    """Send the payload as it was stored; None when there is nothing to deliver any more."""
+def make_attempt(delivery_id: str, number: int) -> None:
+    """Send the payload as it was stored, and keep what came of it, unless there is nothing to deliver any more.
+
+    One step, because the engine keeps what steps give: what an endpoint answered is kept where it can be forgotten.
+    An attempt that is recorded isn't made again; one that a crash cut off is.
+    """
     with transaction() as session:
         delivery = session.get(Delivery, delivery_id, options=[joinedload(Delivery.event)])
         if delivery is None or not is_due(session, delivery, number):
-            return None
+            return
     outcome = _send(delivery)
-    return {**asdict(outcome), "at": outcome.at.isoformat()}
+    # The endpoint isn't asked again because our database is busy.
+    patiently(lambda: _record(delivery_id, number, outcome))
 
 
 def _send(delivery: Delivery) -> Outcome:
@@ -75,10 +76,7 @@ def _send(delivery: Delivery) -> Outcome:
     )
 
 
-@step
-def record_outcome(delivery_id: str, number: int, facts: dict[str, Any]) -> None:
-    """Keep what came of it; one transaction with the enqueueing of the next attempt."""
-    outcome = Outcome(**{**facts, "at": datetime.fromisoformat(facts["at"])})
+def _record(delivery_id: str, number: int, outcome: Outcome) -> None:
     with transaction() as session:
         delivery = record_attempt(session, delivery_id, number, outcome, now())
     if delivery is not None and delivery.state is DeliveryState.given_up:

@@ -186,7 +186,7 @@ def record_attempt(session: Session, delivery_id: str, number: int, outcome: Out
     """Keep what came of attempt `number`, and end the delivery or enqueue its next attempt.
 
     Safe to repeat: an attempt that is recorded already changes nothing (None is returned then, as for a delivery
-    that is gone or has ended).
+    that is gone or has ended). What an endpoint says about a user who was deleted is not kept.
     """
     delivery = session.get(Delivery, delivery_id, with_for_update=True)
     if delivery is None or not is_due(session, delivery, number):
@@ -199,7 +199,7 @@ def record_attempt(session: Session, delivery_id: str, number: int, outcome: Out
             status=outcome.status,
             problem=outcome.problem,
             latency_ms=outcome.latency_ms,
-            answer=outcome.answer,
+            answer=outcome.answer if _may_keep_answers(session, delivery.event) else None,
             headers=dict(outcome.headers) if outcome.headers else None,
         )
     )
@@ -215,6 +215,26 @@ def record_attempt(session: Session, delivery_id: str, number: int, outcome: Out
         delivery.next_attempt_at = due
         _enqueue_attempt(session, delivery, number=number + 1, delay=(due - now).total_seconds())
     return delivery
+
+
+def _may_keep_answers(session: Session, event: Event) -> bool:
+    if event.user_id is None:
+        return True
+    # By name: users know events, and not the other way round. Held, so that who deletes the user meanwhile waits.
+    users = sa.table("users", sa.column("id"))
+    held = sa.select(users.c.id).where(users.c.id == event.user_id).with_for_update(read=True, key_share=True)
+    return session.scalar(held) is not None
+
+
+def forget_answers(session: Session, user_id: str) -> None:
+    """Forget what endpoints answered to events about a user, once the user is deleted: it may repeat what they got."""
+    theirs = sa.select(Delivery.id).join(Event).where(Event.user_id == user_id)
+    session.execute(
+        sa.update(DeliveryAttempt)
+        .where(DeliveryAttempt.delivery_id.in_(theirs), DeliveryAttempt.answer.is_not(None))
+        .values(answer=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _wait(outcome: Outcome) -> timedelta | None:

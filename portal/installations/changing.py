@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.events.kinds import INSTALLATION_REMOVED
-from portal.events.rules import announce, moment
+from portal.events.rules import announce, forget_answers, moment
 from portal.installations.errors import NotConnected, UnknownInstallation
 from portal.installations.models import Installation
 from portal.installations.rules import end_installation, standing_children
@@ -159,7 +159,8 @@ def delete_credential(session: Session, credential: Credential, now: datetime) -
 def delete_user(session: Session, user: User, now: datetime) -> int:
     """Forget a user with links, credentials and installations; what is running stops, and each removal is announced.
 
-    Events stay as they were told. Exports go: how many it were, so that the caller has their remains wiped.
+    Events stay as they were told; what endpoints answered to them, which may repeat anything, goes. Exports go: how
+    many it were, so that the caller has their remains wiped.
     """
     standing = sa.select(Installation).where(Installation.user_id == user.id, Installation.removed_at.is_(None))
     for installation in session.scalars(standing).all():
@@ -171,5 +172,6 @@ def delete_user(session: Session, user: User, now: datetime) -> int:
     theirs = sa.select(Installation.id).where(Installation.user_id == user.id)
     session.execute(sa.delete(InstallationCredential).where(InstallationCredential.installation_id.in_(theirs)))
     session.execute(sa.delete(User).where(User.id == user.id).execution_options(synchronize_session=False))
+    forget_answers(session, user.id)
     session.expunge(user)
     return exports

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from jinja2 import Environment, FileSystemLoader
 
-from portal.sandbox.hooks import add_webhook, remove_webhook
+from portal.sandbox.hooks import add_webhook, list_webhooks, remove_webhook
 from portal.sandbox.search import BadSearch, find, read_search
 from portal.sandbox.store import NAME, list_orders, open_orders, read_limited_token, read_token, store_config
 
@@ -106,7 +106,11 @@ class Shop(ThreadingHTTPServer):
         return None
 
     def _api(self, path: str, query: str, authorization: str) -> tuple[int, Any]:
-        routes = {"/store/storeConfigs": "Magento_Backend::store", "/orders": "Magento_Sales::sales"}
+        routes = {
+            "/store/storeConfigs": "Magento_Backend::store",
+            "/orders": "Magento_Sales::sales",
+            "/webhooks": "Magento_Webhook::webhooks",
+        }
         order = re.fullmatch(r"/orders/(\d+)", path)
         if path not in routes and not order:
             return 404, _NO_ROUTE
@@ -118,6 +122,10 @@ class Shop(ThreadingHTTPServer):
             return (200, json.loads(found[0])) if found else (404, _NO_ENTITY)
         if path == "/orders":
             return self._search(query)
+        if path == "/webhooks":
+            return 200, [
+                {"id": number, "topic": "order", "url": url} for number, url, _ in list_webhooks(self.instance)
+            ]
         return 200, self._config
 
     def _search(self, query: str) -> tuple[int, Any]:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 import structlog
 from flask import current_app
 
-from portal.background import durable, enqueue, step
+from portal.background import durable, enqueue, patiently, step
+from portal.catalogue import build_request
 from portal.clock import now
 from portal.db import transaction
 from portal.http import NoAnswer, NotJSON, Outbound, Request
@@ -21,7 +22,7 @@ from portal.runs.executing import judge, silence_of
 from portal.runs.outcomes import Done, Failed
 from portal.triggers import polling  # noqa: F401 - importing is what declares the watcher
 from portal.triggers.asking import search
-from portal.triggers.hooks import listening, registration_of, take_away
+from portal.triggers.hooks import Listening, listening, registration_of, take_away
 from portal.triggers.models import Hook
 from portal.triggers.rules import HOOKS
 
@@ -33,40 +34,76 @@ WAITS = tuple(timedelta(seconds=s) for s in (2, 30, 300, 3600, 6 * 3600, 24 * 36
 @durable(HOOKS)
 def register_hook(child_id: str, number: int = 1) -> None:
     """Register a child's address at its app; again later when that fails."""
-    if not register_at_app(child_id) and number <= len(WAITS):
-        ask_again("register_hook", child_id, [child_id], number)
+    life = register_at_app(child_id)
+    if life is not None and number <= len(WAITS):
+        ask_again("register_hook", child_id, [child_id], number, life)
 
 
 @step
-def register_at_app(child_id: str) -> bool:
-    """Whether there is nothing left to do. An address that is registered already is left alone."""
+def register_at_app(child_id: str) -> str | None:
+    """Which address (the beginning of its hash) has to be tried again; None when there is nothing left to do.
+
+    One that is registered already is left alone. What the app was asked for before, and may have done although no
+    answer came or was written down, is looked for first.
+    """
     with transaction() as session:
         hook = session.get(Hook, child_id)
-        if hook is None or hook.hook_id is not None:
-            return True
-        address = hook.address_hash
-        found = listening(session, hook, current_app.extensions["catalogue"])
+        found = None
+        if hook is not None and hook.hook_id is None:
+            found = listening(session, hook, current_app.extensions["catalogue"])
         request = registration_of(found) if found else None
-        if found is None or request is None:
-            return True
-        declared = found.webhook.register_
-        assert declared is not None
+        if hook is None or found is None or request is None:
+            return None
+        address, is_first = hook.address_hash, hook.asked_at is None
+        hook.asked_at = now()
+    name, because = (None, None) if is_first else _look_for(found)
+    if name is None and because is None:
+        name, because = _register(found, request)
+    # The app isn't asked again because our database is busy.
+    patiently(lambda: _keep(found, address, name, because))
+    return address[:12] if name is None else None
+
+
+def _keep(found: Listening, address: str, name: str | None, because: str | None) -> None:
+    """Keep under which name the app knows the address, or why it doesn't."""
+    registered = {"hook_id": name, "registered_at": now()} if name is not None else {}
+    with transaction() as session:
+        still = session.execute(
+            sa.update(Hook)
+            .where(Hook.child_id == found.child.id, Hook.address_hash == address, Hook.hook_id.is_(None))
+            .values(error=because and because[:500], **registered)
+            .execution_options(synchronize_session=False)
+        )
+        if still.rowcount != 1 and name is not None:  # type: ignore[attr-defined]
+            # Stopped while the app was asked: nobody would know of what it has just registered.
+            take_away(session, replace(found, values={**found.values, "hook_id": name}))
+
+
+def _look_for(found: Listening) -> tuple[str | None, str | None]:
+    """(the app's name for our address, if it knows it; why that couldn't be told)."""
+    listing = found.webhook.register_.list_ if found.webhook.register_ else None
+    if listing is None:
+        return None, None
+    request = build_request(found.app, found.values, method="GET", path=listing.get, query=listing.query, headers={})
+    reply, because = _send(request)
+    if because is not None:
+        return None, because
+    items = search(listing.items, reply)
+    if not isinstance(items, list):
+        return None, f"{found.app.title} answered without the list of webhooks that its declaration names."
+    names = [search(listing.id, item) for item in items if search(listing.url, item) == found.values["hook_url"]]
+    return next((str(name)[:255] for name in names if name not in (None, "")), None), None
+
+
+def _register(found: Listening, request: Request) -> tuple[str | None, str | None]:
+    """(the app's name for what it has registered; why it hasn't)."""
+    declared = found.webhook.register_
+    assert declared is not None
     reply, because = _send(request)
     name = search(declared.id, reply) if because is None else None
     if because is None and name in (None, ""):
         because = f"{found.app.title} registered the address, but did not say under which name."
-    registered = {"hook_id": str(name)[:255], "registered_at": now()} if because is None else {}
-    with transaction() as session:
-        still = session.execute(
-            sa.update(Hook)
-            .where(Hook.child_id == child_id, Hook.address_hash == address, Hook.hook_id.is_(None))
-            .values(error=because, **registered)
-            .execution_options(synchronize_session=False)
-        )
-        if still.rowcount != 1 and because is None:  # type: ignore[attr-defined]
-            # Stopped while the app was asked: nobody would know of what it has just registered.
-            take_away(session, replace(found, values={**found.values, "hook_id": str(name)}))
-    return because is None
+    return (None, because) if because is not None else (str(name)[:255], None)
 
 
 def _send(request: Request) -> tuple[Any, str | None]:
@@ -110,8 +147,8 @@ def remove_at_app(name: str, sealed: str) -> bool:
 
 
 @step
-def ask_again(workflow: str, partition: str, arguments: list[str], number: int) -> None:
-    """Enqueue the next try."""
+def ask_again(workflow: str, partition: str, arguments: list[str], number: int, life: str = "") -> None:
+    """Enqueue the next try. `life` tells it from the tries of an earlier address of the same child."""
     with transaction() as session:
         enqueue(
             session,
@@ -121,5 +158,5 @@ def ask_again(workflow: str, partition: str, arguments: list[str], number: int) 
             queue=HOOKS,
             partition=partition,
             delay=WAITS[number - 1].total_seconds(),
-            workflow_id=f"{workflow}-{partition}-{arguments[0]}-try-{number + 1}",
+            workflow_id=f"{workflow}-{partition}-{life or arguments[0]}-try-{number + 1}",
         )

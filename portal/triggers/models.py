@@ -38,7 +38,10 @@ class Watch(Base):
 
 
 class Hook(Base):
-    """The address that an app sends a child's webhooks to. Its unguessable part and its secret are sealed."""
+    """The address that an app sends a child's webhooks to. Its unguessable part and its secret are sealed.
+
+    `asked_at` is when the app was asked last to register it, whatever came of that: it may know the address since.
+    """
 
     __tablename__ = "hooks"
 
@@ -46,6 +49,7 @@ class Hook(Base):
     address_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
     sealed: Mapped[bytes]
     hook_id: Mapped[str | None] = mapped_column(sa.String(255))  # the app's name for it, once registered
+    asked_at: Mapped[datetime | None]
     registered_at: Mapped[datetime | None]
     received_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(sa.String(500))

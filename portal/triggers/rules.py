@@ -267,7 +267,8 @@ def _move_hook(session: Session, hook: Hook, child: ChildWorkflow) -> None:
     keys, own = keys_of(session), session.get(Hook, child.id)
     if own is not None:
         session.delete(own)
-    facts = {name: getattr(hook, name) for name in ("address_hash", "hook_id", "registered_at", "received_at", "error")}
+    kept = ("address_hash", "hook_id", "asked_at", "registered_at", "received_at", "error")
+    facts = {name: getattr(hook, name) for name in kept}
     sealed = keys.seal(keys.open(hook.sealed, hook.child_id), child.id)
     session.delete(hook)
     session.flush()

@@ -8,19 +8,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask, current_app
 
 import portal.durable  # noqa: F401 - declares the durable work
 from portal import create_app
-from portal.background import Queue, durable, enqueue, is_running, launch, migrate, step, stop
+from portal.background import Queue, chores, durable, enqueue, is_running, launch, migrate, step, stop
 from portal.background import engine as engine_module
-from portal.background import work as work_module
-from portal.background.engine import look_after, running, tidy_up
+from portal.background.chores import look_after, tidy_up
+from portal.background.engine import running
 from portal.background.work import client_for
 from portal.clock import now
 from portal.db import engine, transaction
 from portal.db.migrating import upgrade
 from portal.settings import read_settings
+from tests.stage import wait_until
 
 TRIALS = Queue("trials", at_once=4, per_partition=2)
 PATIENCE = 20.0
@@ -170,6 +172,7 @@ def test_a_crowd_for_one_endpoint_leaves_room_for_the_others(app: Flask) -> None
 def test_the_engine_can_start_again_and_asks_for_its_chores_once(app: Flask) -> None:
     for _ in range(2):
         launch(app, app.config["PORTAL_SETTINGS"])
+        wait_until(lambda: "DELAYED" in waiting("keep_house").values())
         stop()
     stop()
 
@@ -180,7 +183,7 @@ def test_the_engine_can_start_again_and_asks_for_its_chores_once(app: Flask) -> 
 def test_an_engine_that_can_not_start_says_so_and_leaves_nothing_running(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_enqueue_housekeeping", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(engine_module, "_start_loop", lambda *_: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         launch(app, app.config["PORTAL_SETTINGS"])
@@ -198,61 +201,62 @@ def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(
     def sweep() -> None:
         done.append("swept")
 
-    monkeypatch.setattr(work_module, "HOURLY", chores := [broken, sweep])
-    monkeypatch.setattr(engine_module, "HOURLY", chores)
+    monkeypatch.setattr(chores, "HOURLY", [broken, sweep])
 
     tidy_up()
 
     assert done == ["swept"]
 
 
-def test_the_chores_of_this_hour_ask_for_those_of_the_next(app: Flask) -> None:
+def test_chores_are_asked_for_again_after_the_database_was_busy(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def busy_at_first(*args: object, **kwargs: object) -> None:
+        asked.append("asked")
+        if len(asked) <= 4:
+            raise TimeoutError("the database is busy with other writers")
+        enqueue(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(chores, "ASKING", 0.02)
+    monkeypatch.setattr(chores, "enqueue", busy_at_first)
     with running(app, app.config["PORTAL_SETTINGS"]):
-        with transaction() as session:
-            enqueue(
-                session,
-                engine_module.keep_house,
-                "2026-03-02T12:00:00+00:00",
-                queue=engine_module.HOUSE,
-                partition="house",
-                workflow_id="house-2026-03-02T12:00:00+00:00",
-            )
-        ended("house-2026-03-02T12:00:00+00:00")
-
-    assert waiting("keep_house")["house-2026-03-02T13:00:00+00:00"] == "DELAYED"
+        wait_until(lambda: bool(waiting("keep_watch")) and bool(waiting("keep_house")), seconds=PATIENCE)
 
 
-def test_the_watch_of_this_minute_asks_for_that_of_the_next_and_skips_what_was_missed(app: Flask) -> None:
-    missed = "watch-2026-03-02T12:00:00+00:00"
+def test_chores_that_a_dead_node_took_along_do_not_hold_up_the_next(app: Flask) -> None:
+    chores._ask_for_watch(now() - timedelta(minutes=1))
+    with engine().begin() as connection:
+        connection.execute(sa.text("UPDATE workflow_status SET status = 'PENDING', executor_id = 'dead'"))
     with running(app, app.config["PORTAL_SETTINGS"]):
-        with transaction() as session:
-            enqueue(
-                session,
-                engine_module.keep_watch,
-                missed.removeprefix("watch-"),
-                queue=engine_module.WATCH,
-                partition="watch",
-                workflow_id=missed,
-            )
-        ended(missed)
+        wait_until(lambda: "SUCCESS" in waiting("keep_watch").values(), seconds=PATIENCE)
 
-    asked = {name for name in waiting("keep_watch") if name != missed}
-    assert asked
-    assert min(asked) > f"watch-{now() - timedelta(minutes=2):%Y-%m-%dT%H:%M}"
+    assert "PENDING" in waiting("keep_watch").values()
 
 
-def test_engines_that_start_at_different_seconds_keep_one_watch(app: Flask) -> None:
-    minute = now().replace(second=0, microsecond=0)
+def test_chores_are_done_once_however_often_and_by_whomever_they_are_asked_for(app: Flask) -> None:
+    minute = now().replace(second=0, microsecond=0) + timedelta(hours=1)
     with running(app, app.config["PORTAL_SETTINGS"]):
         for second in (1, 20, 59):
-            engine_module._enqueue_watch(minute + timedelta(hours=1, seconds=second), delay=3600)
+            chores._ask_for_watch(minute + timedelta(seconds=second))
 
-    assert list(waiting("keep_watch")).count(f"watch-{(minute + timedelta(hours=1)).isoformat()}") == 1
+    assert list(waiting("keep_watch")).count(f"watch-{minute.isoformat()}") == 1
+
+
+def test_a_loop_goes_on_after_a_fault(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbling(ended: threading.Event) -> None:
+        done.append("begun")
+        if len(done) == 1:
+            raise RuntimeError("a passing fault")
+        ended.wait()
+
+    monkeypatch.setattr(engine_module, "LOOPS", [stumbling])
+    with running(app, app.config["PORTAL_SETTINGS"]):
+        wait_until(lambda: len(done) == 2, seconds=PATIENCE)
 
 
 @pytest.mark.usefixtures("engine_runs")
 def test_what_is_looked_after_each_minute_is_done_whatever_fails(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "MINUTELY", [lambda: 1 / 0, lambda: done.append("looked")])
+    monkeypatch.setattr(chores, "MINUTELY", [lambda: 1 / 0, lambda: done.append("looked")])
 
     look_after()
 
@@ -268,8 +272,8 @@ def test_records_of_finished_work_are_forgotten_after_a_week_and_no_other(
         ended("finished")
 
     def tidy(later: timedelta) -> None:
-        monkeypatch.setattr(engine_module, "now", lambda: now() + later)
-        engine_module._forget_finished_work()
+        monkeypatch.setattr(chores, "now", lambda: now() + later)
+        chores._forget_finished_work()
 
     tidy(timedelta(days=6))
     assert set(waiting("note")) == {"finished", "delayed"}

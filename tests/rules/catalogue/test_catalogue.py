@@ -260,6 +260,22 @@ def test_broken_yaml_twins_and_a_wrong_file_name_are_defects_too(tmp_path):
         load_catalogue([tmp_path])
 
 
+def test_a_webhook_that_is_registered_wants_a_key_and_a_listing_wants_its_parts(tmp_path):
+    text = (APPS / "sandbox.yaml").read_text().replace("name: sandbox", "name: mine")
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert check(file) == []
+
+    file.write_text(text.replace("      key: entity_id\n      register:", "      register:"))
+    (defect,) = check(file)
+    assert "with `register`, say `key` too" in str(defect)
+
+    file.write_text(text.replace("{get: /V1/webhooks, url: url, id: id}", '{get: "/V1/{nothing}", id: id}'))
+    assert any("“triggers.order_placed.webhook.register.list.url” is missing" in str(d) for d in check(file))
+    file.write_text(text.replace("{get: /V1/webhooks, url: url", '{get: "/V1/{nothing}", url: url'))
+    assert "nothing" in " ".join(str(d) for d in check(file))
+
+
 def test_a_file_of_ones_own_is_added_and_the_schema_describes_it(tmp_path):
     (tmp_path / "thing.yaml").write_text(yaml.safe_dump(GOOD))
     assert load_catalogue([tmp_path])["thing"].title == "Thing"

@@ -18,7 +18,7 @@ DEVELOPMENT, PRODUCTION = Environment.development, Environment.production
 # Tables without an environment of their own: what both share, and parts that are reached through their whole alone.
 SHARED = {"integrations", "integration_versions", "workflows", "workflow_versions"}
 SHARED |= {"operators", "invitations", "operator_sessions", "audit_entries", "passkeys", "passkey_challenges"}
-SHARED |= {"preferences", "logos"}
+SHARED |= {"preferences", "logos", "nodes"}
 PARTS = {
     "failed_tries": "links",
     "installation_credentials": "installations",

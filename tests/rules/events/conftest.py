@@ -30,6 +30,7 @@ from portal.events.models import Delivery, DeliveryAttempt
 from portal.events.models import Endpoint as EndpointRow
 from portal.events.rules import announce
 from portal.settings import read_settings
+from portal.users.models import User
 
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
 PAYLOAD = {"userId": "u1", "shop": "Café 🛍 \u2028", "credentials": {"magento": "c1"}, "numbers": [1, 2.5, {"n": 1e21}]}
@@ -158,6 +159,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with app.app_context():
         upgrade(engine())
         migrate(engine())
+        with transaction() as session:  # whom the events of these tests are about
+            session.add(User(id="u1", environment=Environment.development, username="u1"))
         engine().dispose()
     return folder
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
-from portal.events.models import DeliveryState
+from portal.db import transaction
+from portal.events.models import DeliveryAttempt, DeliveryState
 
 from .conftest import Endpoint, answers, attempt_made, state, tell
 
@@ -77,7 +79,7 @@ def test_killed_before_the_answer_came_it_sends_the_same_event_again(
     assert state(delivery).state is DeliveryState.delivered
 
 
-def test_killed_between_the_answer_and_its_record_it_records_what_it_got(
+def test_killed_between_the_answer_and_its_record_it_makes_the_attempt_again_and_records_one(
     app: Flask, start: Start, endpoint: Endpoint
 ) -> None:
     endpoint.will(answers(202, b"taken"))
@@ -88,8 +90,11 @@ def test_killed_between_the_answer_and_its_record_it_records_what_it_got(
     start(engine_on(app, "lives"))
 
     attempt = attempt_made(delivery)
-    assert (attempt.status, attempt.answer) == (202, "taken")
+    assert (attempt.status, attempt.answer) == (204, "")
     assert state(delivery).state is DeliveryState.delivered
+    with transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(DeliveryAttempt)) == 1
+    assert len(endpoint.received) == 2
     assert len({request.headers["webhook-id"] for request in endpoint.received}) == 1
 
 

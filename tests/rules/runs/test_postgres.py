@@ -24,6 +24,8 @@ from portal.clock import now
 from portal.db import engine, transaction
 from portal.db.migrating import upgrade
 from portal.environments import Environment
+from portal.events.models import Delivery, DeliveryAttempt
+from portal.events.rules import Outcome, announce, record_attempt
 from portal.installations.changing import delete_user
 from portal.runs import rules, sweeping, turns
 from portal.runs.logs import count_runs
@@ -39,8 +41,9 @@ from portal.triggers.rules import start_children, stop_children
 from portal.users.export import start_export
 from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
+from tests.node import kill, nodes_of, says
 from tests.runtime import SEND, Ingest, World, end, make_bare_world, take_every_event, workflow
-from tests.stage import Provider, free_port
+from tests.stage import Provider, free_port, wait_until
 
 
 def _programs() -> Path | None:
@@ -98,6 +101,7 @@ def world(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         take_every_event()
         yield made
         engine().dispose()
+    ingest.closing.set()
     end(made)
     for server in (shop, provider, ingest):
         server.shutdown()
@@ -285,3 +289,47 @@ def test_a_user_who_has_something_installed_goes_with_everything_and_with_the_ex
     with transaction() as session:
         assert session.get(Task, done) is None
         assert session.get(TaskPart, (done, 1)) is None
+
+
+def test_what_a_killed_node_had_begun_is_finished_by_another(world, child):
+    world.ingest.behaves_for[child.user] = world.ingest.hang
+    with nodes_of(world) as start:
+        nodes = {name: start(name) for name in ("first", "second")}
+        assert [says(node) for node in nodes.values()] == ["up", "up"]
+        assert "is the node “second” already" in says(start("second"))
+        (run,) = give(child, 1)
+        wait_until(lambda: len(world.ingest.of(child.user)) == 1)
+        del world.ingest.behaves_for[child.user]
+        with engine().connect() as connection:
+            under_way = "SELECT executor_id FROM dbos.workflow_status WHERE status = 'PENDING' AND name = 'run_leg'"
+            kill(nodes[connection.scalar(sa.text(under_way))])
+        assert world.ended(run, 60).state is RunState.succeeded
+    tries = world.ingest.of(child.user)
+    assert (len(tries), len({one.key for one in tries})) == (2, 1)
+
+
+def test_what_is_answered_about_a_user_at_the_moment_of_the_deletion_is_not_kept(world):
+    for turn in range(10):
+        user = world.user()
+        with transaction(Environment.production) as session:
+            told = announce(
+                session,
+                "installation.finished",
+                {"userId": user},
+                environment=Environment.production,
+                now=now(),
+            )
+            delivery = session.scalars(sa.select(Delivery.id).where(Delivery.event_id == told.id)).one()
+
+        def answered(delivery=delivery):
+            with transaction() as session:
+                record_attempt(session, delivery, 1, Outcome(now(), 200, None, 1, "an echo"), now())
+
+        def deleted(user=user):
+            with transaction(Environment.production) as session:
+                delete_user(session, session.get_one(User, user), now())
+
+        at_once(world, *((answered, deleted) if turn % 2 else (deleted, answered)))
+        with transaction() as session:
+            kept = sa.select(DeliveryAttempt.answer).where(DeliveryAttempt.delivery_id == delivery)
+            assert session.scalars(kept).all() == [None]

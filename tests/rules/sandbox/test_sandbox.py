@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.sandbox.hooks import add_webhook
 from portal.sandbox.search import BadSearch, find, read_search
 from portal.sandbox.store import add_order, read_limited_token, read_token
 
@@ -43,6 +44,13 @@ def test_other_tokens_get_magentos_refusal(shop, token, status):
     refused, body, _ = get(shop, "/rest/V1/orders", given_token, searchCriteria="")
     assert refused == status
     assert body["message"] == "The consumer isn't authorized to access %resources."
+
+
+def test_webhooks_are_listed_for_the_right_token_and_without_their_secrets(shop, instance):
+    made = add_webhook(instance, {"url": "https://portal.example/hooks/one", "secret": "of the vendor"})
+    assert get(shop, "/rest/V1/webhooks")[0] == 401
+    assert get(shop, "/rest/V1/webhooks", shop.limited_token)[0] == 403
+    assert get(shop, "/rest/V1/webhooks", shop.token)[:2] == (200, [made])
 
 
 def test_an_unknown_route_and_an_unknown_order_are_404(shop):
