@@ -133,7 +133,8 @@ def test_a_user_that_is_found_is_taken_by_arrows_and_enter(window, portal):
     keys.type("nobody at all")
     expect(page.get_by_role("status")).to_have_text("Nobody’s name begins with “nobody at all”.")
     keys.to("Generate Link").press()
-    expect(page.get_by_role("alert")).to_be_focused()
+    expect(page.get_by_role("alert")).to_contain_text("nobody at all")
+    expect(box).to_be_focused()
 
 
 def test_a_list_is_sorted_and_walked_by_keys(window, portal):

@@ -18,7 +18,7 @@ INTEGRATION = "Magento: stream new orders"
 
 def dialog(page, portal):
     page.goto(f"{portal.base}/dashboard/integrations")
-    page.get_by_role("link", name="Share").first.click()
+    page.get_by_role("link", name=f"Share {INTEGRATION}", exact=True).click()
     expect(page.get_by_role("heading", name=f"Share {INTEGRATION}")).to_be_visible()
 
 
