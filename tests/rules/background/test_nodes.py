@@ -105,7 +105,7 @@ def test_a_name_that_another_process_has_is_refused_and_its_work_left_alone(worl
 
         assert "is the node “local” already" in says(start("local"))
 
-        assert says(start("other")) == "up"
+        assert says(start("other", NODE_DEAD="60")) == "up"
         world.ingest.closing.set()
         assert world.ended(run).state == "succeeded"
         assert len(world.ingest.asked) == 1
@@ -146,7 +146,7 @@ def test_only_work_of_nodes_that_were_not_seen_for_long_is_taken_up(world: World
     with running(world.app, settings):
         for node in ("alive", "dead", "unknown", "local"):
             begun_by(node, f"of {node}")
-        seen(timedelta(seconds=89), "alive")
+        seen(timedelta(seconds=60), "alive")
         seen(timedelta(seconds=91), "dead")
 
         assert nodes.take_up_orphans() == {"dead", "unknown"}
