@@ -105,7 +105,7 @@ def test_a_name_that_another_process_has_is_refused_and_its_work_left_alone(worl
 
         assert "is the node “local” already" in says(start("local"))
 
-        assert says(start("other")) == "up"
+        assert says(start("other", NODE_DEAD="60")) == "up"
         world.ingest.closing.set()
         assert world.ended(run).state == "succeeded"
         assert len(world.ingest.asked) == 1
