@@ -125,7 +125,10 @@ def outside(front: TlsFront, driver: Playwright) -> Iterator[Browser]:
     rules = ",".join(f"MAP {host} 127.0.0.1:{front.port}" for host in HOSTS)
     # The vendor's page is made up, so Chromium takes this machine for a private network behind the internet.
     lets_us = "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"
-    flags = ["--no-sandbox", f"--host-resolver-rules={rules}", "--ignore-certificate-errors", lets_us]
+    # With a process of its own, the frame that a key closes may be gone before it has answered for the key: the press
+    # would then wait for ever.
+    together = "--disable-site-isolation-trials"
+    flags = ["--no-sandbox", f"--host-resolver-rules={rules}", "--ignore-certificate-errors", lets_us, together]
     browser = driver.chromium.launch(executable_path=find_chromium(), args=flags)
     yield browser
     browser.close()
