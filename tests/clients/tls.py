@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import ssl
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,42 +42,38 @@ def certificate(folder: Path) -> Path:
 
 
 class TlsFront:
-    """Takes TLS connections and hands their bytes to a port of this machine."""
+    """Takes TLS connections and hands their bytes to a port of this machine.
+
+    One thread reads and writes all of them: OpenSSL lets no two threads at one connection.
+    """
 
     def __init__(self, folder: Path, target: int) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate(folder))
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(
+            asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Take no more."""
-        self._listener.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._server.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                plain, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
-        with ExitStack() as stack:
-            stack.enter_context(suppress(OSError))
-            client = stack.enter_context(self._context.wrap_socket(plain, server_side=True))
-            server = stack.enter_context(socket.create_connection(("127.0.0.1", self._target)))
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            back.start()
-            _pump(client, server)
-            back.join()
+    async def _serve(self, client_says: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server_says, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+        await asyncio.gather(_pump(client_says, to_server), _pump(server_says, to_client))
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """Hand on what comes until one side ends; then the other is ended too."""
     with suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()
