@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 
 from portal import create_app
 from portal import durable as _durable  # noqa: F401 - declares the durable work
@@ -58,6 +59,12 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """The templates as the first test that needs them compiled them."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("compiled")))
+
+
 @pytest.fixture
 def instance(tmp_path: Path, blank: Path) -> Path:
     """A data folder of this test's own."""
@@ -86,7 +93,7 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def app(instance: Path, shop: Shop, provider: Provider) -> Iterator[Flask]:
+def app(instance: Path, shop: Shop, provider: Provider, compiled: FileSystemBytecodeCache) -> Iterator[Flask]:
     """The portal; only the shop and the provider may be called on the private network."""
     made = create_app(
         read_settings(
@@ -98,6 +105,7 @@ def app(instance: Path, shop: Shop, provider: Provider) -> Iterator[Flask]:
             installation_webhook_url="http://127.0.0.1:9/webhook",
         )
     )
+    made.jinja_env.bytecode_cache = compiled
     yield made
     for name in ("outbound", "background_outbound"):
         made.extensions[name].close()
