@@ -35,8 +35,7 @@ check: .venv/ready-for-tests ## lint, types, import rules (seconds)
 
 test: check ## every check and every test
 	@$(BIN)/python -m pytest -n 2 tests/rules tests/pages tests/faults
-	@$(BIN)/python -m pytest -n 2 tests/browser # apart: Playwright keeps an event loop that the engine won't run beside
-	@$(BIN)/python -m pytest -n 2 tests/clients
+	@$(BIN)/python -m pytest -n 2 tests/browser tests/clients # apart: Playwright keeps an event loop that the engine won't run beside
 
 bench: .venv/ready-for-tests ## measure, and write the table build/bench.md
 	@$(BIN)/python -m benchmarks
