@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session, selectinload
 
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, needs, own
+from portal.dashboard.access import audit, dashboard, in_both, needs, own
 from portal.dashboard.lists import by_name, listing
 from portal.installations.finding import MOST_COUNTED, count_copies, count_installations
 from portal.integrations.declaration import (
@@ -120,6 +120,7 @@ def edit_integration() -> ResponseReturnValue:
 
 
 @dashboard.post("/integrations/apply")
+@in_both
 def apply_integration() -> ResponseReturnValue:
     """Show the difference that a text would make; with `press=apply`, make it."""
     try:
