@@ -190,7 +190,8 @@ def _is_from_elsewhere() -> bool:
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    target = url_for("dashboard.sign_in")
+    # What was sent is lost with the session: the page says so.
+    target = url_for("dashboard.sign_in", ended="yes" if request.method == "POST" else None)
     if htmx.htmx:
         return "", 204, {"HX-Redirect": target}
     return redirect(target, 303)

@@ -52,6 +52,15 @@ def test_a_page_of_the_other_environment_still_switches_and_signs_out(desk):
     assert desk.client.get("/dashboard").headers["Location"].startswith("/dashboard/sign-in")
 
 
+def test_who_was_signed_out_meanwhile_reads_that_nothing_was_changed(desk):
+    desk.get("/dashboard/users")
+    desk.client.delete_cookie("portal-session", path="/dashboard")
+    said = desk.post("/dashboard/users", username="bob@shop.example")
+    assert said.heading == "Sign in"
+    assert "nothing was changed by what you sent" in said.text
+    assert "nothing was changed" not in desk.get("/dashboard/sign-in").text
+
+
 @pytest.mark.parametrize("csrf", ["é", "x.production", ".", "é.development"])
 def test_a_token_in_other_letters_is_refused_like_any_other(desk, csrf):
     assert desk.client.post("/dashboard/users", data={"csrf": csrf, "username": "bob"}).status_code == 400
