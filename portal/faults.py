@@ -38,6 +38,23 @@ HTTP = {
         sentence("Open the link as a whole, exactly as it was sent to you."),
     ),
 }
+# What operators read instead: they were sent no link.
+OPERATORS_OVERLOADED = (
+    "The portal is very busy, or its storage doesn’t answer just now. What you did last may not have been done: wait a "
+    "moment, look, and do it again if it wasn’t."
+)
+OPERATORS_BROKEN = (
+    "This is our mistake, not yours. What you did last may not have been done: look, and try again in a few minutes. "
+    "If it happens again, tell whoever runs this portal this number: {reference}"
+)
+OPERATORS = {
+    404: ("There is nothing here", "Check the address, or look for it from the overview."),
+    405: (
+        "This page can’t be opened again",
+        "It was the answer to a button, and was shown once. What the button did stays done.",
+    ),
+    414: ("This address is too long", "Check the address, or look for it from the overview."),
+}
 
 
 def note(error: BaseException) -> str:

@@ -19,6 +19,15 @@
     });
   }
 
+  // A button that is pressed twice does its work once: what was sent is under way until the next page is there.
+  let sent = new WeakMap();
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || event.target.method !== "post") return;
+    if (event.timeStamp - (sent.get(event.target) ?? -Infinity) < 5000) event.preventDefault();
+    else sent.set(event.target, event.timeStamp);
+  });
+  addEventListener("pageshow", () => (sent = new WeakMap()));
+
   // What is to be copied is selected when the page opens.
   document.querySelector("[data-select]")?.select();
 

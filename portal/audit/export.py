@@ -51,8 +51,9 @@ def _lines(rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
+_MARK = "\ufeff"  # without it, spreadsheets take letters that aren't English for others
 FORMATS = {
-    "csv": Format("CSV", "text/csv; charset=utf-8", _as_csv, _lines([HEADS])),
+    "csv": Format("CSV", "text/csv; charset=utf-8", _as_csv, _MARK + _lines([HEADS])),
     "jsonl": Format("JSON lines", "application/jsonl; charset=utf-8", _as_json_lines),
 }
 

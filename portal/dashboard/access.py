@@ -1,8 +1,9 @@
 """Who is on the page, what their role allows, and that a form came from a page of ours.
 
 Every route needs the role admin unless it says otherwise, so that a new one can't be open by mistake. Forms carry a
-token that is kept with the session on the server; the cookie is SameSite, and the pages can't be framed. Where there
-is no session yet (signing in), what the browser says about where a form comes from decides.
+token that is kept with the session on the server, and the name of the environment that their page shows: a tab that was
+left open changes nothing in the other one. The cookie is SameSite, and the pages can't be framed. Where there is no
+session yet (signing in), what the browser says about where a form comes from decides.
 """
 
 from __future__ import annotations
@@ -56,6 +57,23 @@ class FormTooOld(Refusal):
         return "Nothing was changed. Go back, reload the page, and send it again."
 
 
+class OtherEnvironment(Refusal):
+    """The form stood on a page of the environment that was shown before another tab switched."""
+
+    status = 409
+
+    def __init__(self, shown: Environment) -> None:
+        super().__init__()
+        self.shown, self.chosen = shown, g.session.environment
+        self.title = f"You look at {self.chosen} now"
+
+    def message(self) -> str:
+        return (
+            f"The page that you sent showed {self.shown}; since then you switched to {self.chosen}, perhaps in another "
+            f"tab. Nothing was changed. To do it in {self.shown}, press Show {self.shown} and begin again there."
+        )
+
+
 class FormFromElsewhere(Refusal):
     """A page of another site sent a form that needs no session: it would sign its visitor in as somebody else."""
 
@@ -90,6 +108,12 @@ def needs(role: Role | None) -> Callable[[View], View]:
         return view
 
     return mark
+
+
+def in_both(view: View) -> View:
+    """Mark what is the same in both environments: its forms may come from a page that showed either."""
+    view.is_in_both = True  # type: ignore[attr-defined]
+    return view
 
 
 def is_https() -> bool:
@@ -135,9 +159,22 @@ def _guard() -> ResponseReturnValue | None:
         raise NotAllowed
     if "\0" in request.path or any("\0" in text for text in request.values.values()):
         raise FormTooOld  # no browser's form sends a zero character, and PostgreSQL's text has none
-    if request.method == "POST" and not hmac.compare_digest(request.form.get("csrf", ""), g.session.csrf):
-        raise FormTooOld
+    if request.method == "POST":
+        _require_own_form(g.session, is_in_both=getattr(view, "is_in_both", False))
     return None
+
+
+def _form_token(session: OperatorSession) -> str:
+    """What each form carries: the session's secret, and the environment that its page shows."""
+    return f"{session.csrf}.{session.environment}"
+
+
+def _require_own_form(session: OperatorSession, *, is_in_both: bool) -> None:
+    secret, _, shown = request.form.get("csrf", "").rpartition(".")
+    if not hmac.compare_digest(secret.encode(), session.csrf.encode()) or shown not in list(Environment):
+        raise FormTooOld
+    if shown != session.environment and not is_in_both:
+        raise OtherEnvironment(Environment(shown))
 
 
 def _is_from_elsewhere() -> bool:
@@ -153,7 +190,8 @@ def _is_from_elsewhere() -> bool:
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    target = url_for("dashboard.sign_in")
+    # What was sent is lost with the session: the page says so.
+    target = url_for("dashboard.sign_in", ended="yes" if request.method == "POST" else None)
     if htmx.htmx:
         return "", 204, {"HX-Redirect": target}
     return redirect(target, 303)
@@ -166,7 +204,7 @@ def _facts() -> dict[str, Any]:
         "me": found.operator if found else None,
         # Not `environment`: a block that is rendered alone takes that for Jinja's.
         "chosen_environment": found.environment if found else None,
-        "csrf": found.csrf if found else "",
+        "csrf": _form_token(found) if found else "",
         "may": may,
         "address": _address,
         "Role": Role,

@@ -25,6 +25,7 @@ from portal.events.redelivering import parse_since, start_redelivery
 from portal.events.rules import redeliver, redeliver_one
 from portal.http.addresses import without_secrets
 from portal.operators.models import Role
+from portal.users.rules import usernames_of
 
 SOON = timedelta(seconds=30)  # an attempt that is due by then is worth waiting for
 
@@ -51,6 +52,7 @@ def events(problem: BadSince | None = None) -> str:
             "dashboard/events.html",
             found=found,
             rows=rows,
+            usernames=usernames_of(session, [one.event.user_id for one in rows if one.event.user_id]),
             kinds=[*KINDS, TEST],
             states=list(DeliveryState),
             endpoints=all_endpoints(session),
@@ -110,6 +112,7 @@ def event(event: str) -> ResponseReturnValue:
         facts = {
             "one": one,
             "meaning": meaning_of(one.type),
+            "usernames": usernames_of(session, [one.user_id] if one.user_id else []),
             "is_test": one.type == TEST,
             "body": json.dumps(json.loads(one.payload), ensure_ascii=False, indent=2),
             "is_waiting": any(_is_under_way(delivery) for delivery in one.deliveries),

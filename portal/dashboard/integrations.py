@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session, selectinload
 
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, needs, own
+from portal.dashboard.access import audit, dashboard, in_both, needs, own
 from portal.dashboard.lists import by_name, listing
 from portal.installations.finding import MOST_COUNTED, count_copies, count_installations
 from portal.integrations.declaration import (
@@ -120,13 +120,16 @@ def edit_integration() -> ResponseReturnValue:
 
 
 @dashboard.post("/integrations/apply")
+@in_both
 def apply_integration() -> ResponseReturnValue:
     """Show the difference that a text would make; with `press=apply`, make it."""
+    text = request.form.get("text", "").replace("\r\n", "\n")
     try:
-        text = _given()
+        uploaded = _uploaded()
+        text = text if uploaded is None else uploaded
         declaration = parse_declaration(text, _catalogue(), source="This text")
     except IntegrationDefects as refusal:
-        return _form(request.form.get("text", ""), refusal.defects), refusal.status
+        return _form(text, refusal.defects), refusal.status
     if request.form.get("press") == "edit":
         return _form(text)
     if request.form.get("press") != "apply":
@@ -143,11 +146,11 @@ def apply_integration() -> ResponseReturnValue:
     return redirect(url_for("dashboard.integration", integration=applied.id), 303)
 
 
-def _given() -> str:
-    """What was uploaded, else what was pasted. Raises `IntegrationDefects`."""
+def _uploaded() -> str | None:
+    """The text of the file that was chosen. Raises `IntegrationDefects`."""
     file = request.files.get("file")
     if file is None or not file.filename:
-        return request.form.get("text", "").replace("\r\n", "\n")
+        return None
     try:
         return str(file.read(), "utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from portal.audit.rules import write_down
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, leave_former, needs, require_proof, set_cookie
+from portal.dashboard.access import audit, dashboard, in_both, leave_former, needs, require_proof, set_cookie
 from portal.db import transaction
 from portal.operators.models import Role
 from portal.operators.passkeys import Party, prove, register, registration_options, remove_passkey, sign_in_options
@@ -39,6 +39,7 @@ def _json(text: str) -> Response:
 
 @dashboard.post("/passkeys/options")
 @needs(Role.viewer)
+@in_both
 def passkey_options() -> ResponseReturnValue:
     """What the browser needs to make a passkey; wants a sign-in that isn't long ago."""
     require_proof()
@@ -48,6 +49,7 @@ def passkey_options() -> ResponseReturnValue:
 
 @dashboard.post("/passkeys")
 @needs(Role.viewer)
+@in_both
 def add_passkey() -> ResponseReturnValue:
     """Keep the passkey that the browser made."""
     require_proof()
@@ -60,6 +62,7 @@ def add_passkey() -> ResponseReturnValue:
 
 @dashboard.post("/passkeys/<passkey>/remove")
 @needs(Role.viewer)
+@in_both
 def drop_passkey(passkey: str) -> ResponseReturnValue:
     """Forget a passkey."""
     with transaction() as session:

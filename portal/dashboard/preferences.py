@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from portal.clock import now
 from portal.colour import NEEDED, shades
-from portal.dashboard.access import audit, dashboard, me, needs, own
+from portal.dashboard.access import audit, dashboard, in_both, me, needs, own
 from portal.db import transaction
 from portal.http.addresses import without_secrets
 from portal.integrations.models import Integration
@@ -44,6 +44,7 @@ def settings() -> ResponseReturnValue:
 
 
 @dashboard.post("/settings")
+@in_both
 def change_settings() -> ResponseReturnValue:
     """Save what was typed; *Preview* only shows what it would be."""
     current().refresh()  # what somebody else saved a moment ago is no change of this form's
@@ -89,6 +90,7 @@ def preview_settings() -> ResponseReturnValue:
 
 
 @dashboard.post("/settings/logo")
+@in_both
 def upload_logo() -> ResponseReturnValue:
     """Keep a picture as the logo, or take it away."""
     file = request.files.get("logo")
@@ -106,6 +108,7 @@ def upload_logo() -> ResponseReturnValue:
 
 
 @dashboard.post("/settings/<name>/reset")
+@in_both
 def reset_setting(name: str) -> ResponseReturnValue:
     """Let the environment decide again."""
     with transaction() as session:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from portal.clock import now
-from portal.dashboard.access import ProofNeeded, audit, dashboard, needs
+from portal.dashboard.access import ProofNeeded, audit, dashboard, in_both, needs
 from portal.dashboard.passkeys import party
 from portal.db import transaction
 from portal.operators.errors import OtherPerson
@@ -73,6 +73,7 @@ def proof() -> ResponseReturnValue:
 
 @dashboard.post("/proof/passkey")
 @needs(Role.viewer)
+@in_both
 def prove_by_passkey() -> ResponseReturnValue:
     """With a passkey."""
     back = own_page(request.form.get("back", ""))
@@ -88,6 +89,7 @@ def prove_by_passkey() -> ResponseReturnValue:
 
 @dashboard.post("/proof/link")
 @needs(Role.viewer)
+@in_both
 def prove_by_link() -> ResponseReturnValue:
     """With a sign-in link that is pasted here instead of opened."""
     back = own_page(request.form.get("back", ""))

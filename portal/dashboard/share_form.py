@@ -19,7 +19,7 @@ from portal.links.errors import BadLinkOption
 from portal.links.models import Link
 from portal.links.prefilled import Prefilled, read_prefilled
 from portal.links.replacing import prefilled_left
-from portal.links.rules import DEFAULT_LIFE, parse_life, require_redirect
+from portal.links.rules import DEFAULT_LIFE, LONGEST_LIFE, parse_life, require_redirect
 from portal.refusals import Refusal
 from portal.users.models import User
 from portal.users.rules import UnknownUser, UsernameTaken, create_user, find_spelled, read_full_name
@@ -159,6 +159,8 @@ class ShareForm:
             raise BadLinkOption("Say until when: a date and a time, in UTC.") from None
         if until <= now():
             raise BadLinkOption("That moment is over. Choose one to come.")
+        if until > now() + LONGEST_LIFE:
+            raise BadLinkOption("A link works for a year at the most. Choose an earlier moment.")
         return parse_life(str(int((until - now()).total_seconds()) + 1))
 
     def _workflows(self) -> list[str]:

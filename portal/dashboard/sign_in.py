@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from portal.audit.rules import write_down
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, leave_former, needs, set_cookie
+from portal.dashboard.access import audit, dashboard, in_both, leave_former, needs, set_cookie
 from portal.dashboard.lists import Column, by_time, listing
 from portal.db import transaction
 from portal.environments import Environment
@@ -55,6 +55,7 @@ def continue_sign_in() -> ResponseReturnValue:
 
 @dashboard.post("/sign-out")
 @needs(Role.viewer)
+@in_both
 def sign_out() -> ResponseReturnValue:
     """End this session."""
     with transaction() as session:
@@ -79,6 +80,7 @@ def sessions() -> ResponseReturnValue:
 
 @dashboard.post("/sessions/<session_id>/end")
 @needs(Role.viewer)
+@in_both
 def end_one(session_id: str) -> ResponseReturnValue:
     """Sign another browser of the operator's out."""
     with transaction() as session:
@@ -89,6 +91,7 @@ def end_one(session_id: str) -> ResponseReturnValue:
 
 @dashboard.post("/environment")
 @needs(Role.viewer)
+@in_both
 def switch_environment() -> ResponseReturnValue:
     """Show the other environment from here on; one that there isn't changes nothing."""
     wanted = request.form.get("environment", "")

@@ -27,7 +27,7 @@ from portal.install.sections import Section, is_fresh
 from portal.keys.ring import KeyRing, SealBroken
 from portal.languages import sentence
 from portal.links.models import Link
-from portal.links.rules import note_failure
+from portal.links.rules import note_failure, note_mistyped
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,22 @@ def _retrial(section: Section, credential: Credential, means: Means) -> list[Tri
     except SealBroken:
         section.fail(sentence("These credentials can’t be used any more. Please type them again."), None)
         return []
+
+
+def keep_mistyped(session: Session, link: Link, sections: Sequence[Section], now: datetime) -> None:
+    """Note the first field of each section for which its provider can't be asked: there, too, people give up."""
+    for section in sections:
+        wrong = next((field for field in section.form if field.errors), None)
+        if wrong is not None:
+            note_mistyped(
+                session,
+                link,
+                app=section.app.name,
+                field=wrong.short_name,
+                title=wrong.label.text,
+                message=wrong.errors[0],
+                now=now,
+            )
 
 
 def run(trials: Sequence[Trial], means: Means) -> None:

@@ -253,6 +253,7 @@ def _connect(
         with while_waiting():
             connecting.run(trials, means)
     with transaction(link.environment) as session:
+        connecting.keep_mistyped(session, link, wanted, now())
         connecting.keep(session, link, trials, means, now())
         is_connected = all(section.is_connected for section in sections)
         if not is_connected or not finish_as:

@@ -94,6 +94,9 @@ def parse_declaration(text: str, apps: Mapping[str, App], *, source: str) -> Int
         data, node = read_yaml(text)
     except NotReadable as problem:
         raise IntegrationDefects(source, [Defect(problem.line, f"{problem}.")]) from None
+    if data is None:
+        empty = "There is nothing in it: write the name, the apps and the workflows of an integration."
+        raise IntegrationDefects(source, [Defect(None, empty)])
     try:
         declaration = IntegrationDeclaration.model_validate(data)
     except ValidationError as error:
@@ -142,6 +145,10 @@ _KEYS = sorted(
 )
 
 
+_NAMES = "names with values, each on a line of its own, such as `name: Orders`"
+_SHOULD_BE = {"model_type": _NAMES, "dict_type": _NAMES, "tuple_type": "a list", "list_type": "a list"}
+
+
 def _defects(error: ValidationError, above: Place = ()) -> Iterator[tuple[Place, str]]:
     for one in error.errors(include_input=False, include_url=False):
         place: Place = (*above, *one["loc"])
@@ -150,6 +157,8 @@ def _defects(error: ValidationError, above: Place = ()) -> Iterator[tuple[Place,
             yield place, "this is not known here: " + (f"did you mean “{near[0]}”?" if near else "take it out")
         elif one["type"] == "missing":
             yield place, "this is missing: add it"
+        elif one["type"] in _SHOULD_BE:
+            yield place, f"this should be {_SHOULD_BE[one['type']]}"
         else:
             yield place, one["msg"].removeprefix("Value error, ")
 

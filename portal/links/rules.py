@@ -36,6 +36,7 @@ REQUESTS_EVERY = timedelta(days=1)
 WARNED_BEFORE = timedelta(days=1)  # its end; of a link that lives no longer nobody is warned
 DEFAULT_LIFE = timedelta(days=7)
 LONGEST_LIFE = timedelta(days=366)
+MISTYPED = "mistyped"  # the reason of a failure that asked no app
 TRIES, TRIES_WITHIN = 10, timedelta(minutes=10)
 NO_INTEGRATION = "0" * 24  # stands in the token and the address of a link that connects an app alone
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
@@ -270,11 +271,25 @@ def note_failure(
         announce_about(session, link, LINK_FAILED, {**words, "failedAt": moment(now)}, now)
 
 
+def note_mistyped(
+    session: Session, link: Link, *, app: str, field: str, title: str, message: str, now: datetime
+) -> None:
+    """Remember what was left empty or typed so that no app could be asked with it, as `note_failure` does.
+
+    The same once more is nothing new, and of very many in a short time the first ones say enough.
+    """
+    lately = sa.select(FailedTry).where(FailedTry.link_id == link.id, FailedTry.at > now - TRIES_WITHIN)
+    recent = session.scalars(lately.order_by(FailedTry.at.desc()).limit(TRIES)).all()
+    if len(recent) == TRIES or any((one.app, one.field, one.message) == (app, field, message) for one in recent[:1]):
+        return
+    note_failure(session, link, app=app, field=field, title=title, reason=MISTYPED, message=message, now=now)
+
+
 def require_patience(session: Session, link_id: str, now: datetime) -> None:
-    """Raises `TooManyTries` after ten failed tries in ten minutes."""
+    """Raises `TooManyTries` after ten failed tries in ten minutes; what asked no app doesn't count."""
     recent = session.scalars(
         sa.select(FailedTry.at)
-        .where(FailedTry.link_id == link_id, FailedTry.at > now - TRIES_WITHIN)
+        .where(FailedTry.link_id == link_id, FailedTry.at > now - TRIES_WITHIN, FailedTry.reason != MISTYPED)
         .order_by(FailedTry.at.desc())
         .limit(TRIES)
     ).all()

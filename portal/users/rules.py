@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -148,3 +148,9 @@ def read_full_name(given: str | None) -> str | None:
     if name and (len(name) > 255 or not re.match(VISIBLE, name)):
         raise BadFullName("A full name has at most 255 visible characters.")
     return name or None
+
+
+def usernames_of(session: Session, user_ids: Collection[str]) -> dict[str, str]:
+    """What these users are called, by id; those that are gone, or in the other environment, have no name."""
+    found = session.execute(sa.select(User.id, User.username).where(User.id.in_(set(user_ids))))
+    return {one.id: one.username for one in found}

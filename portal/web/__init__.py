@@ -82,8 +82,12 @@ def speak_for(settings: Settings, locale: str | None) -> None:
 def _is_for_end_users() -> bool:
     # No route: somebody with half a link, unless it is below the dashboard.
     if request.endpoint is None:
-        return not request.path.startswith("/dashboard")
+        return not _is_for_operators()
     return request.blueprint == "install"
+
+
+def _is_for_operators() -> bool:
+    return request.path.startswith("/dashboard")
 
 
 def _this_year(at: datetime) -> bool:
@@ -108,7 +112,8 @@ def pack(data: bytes) -> bytes:
 
 def _overloaded(error: Exception) -> ResponseReturnValue:
     faults.note(error)
-    return *_fault_page(503, sentence("Please try again in a moment"), faults.OVERLOADED), {"Retry-After": "5"}
+    text = faults.OPERATORS_OVERLOADED if _is_for_operators() else faults.OVERLOADED
+    return *_fault_page(503, sentence("Please try again in a moment"), text), {"Retry-After": "5"}
 
 
 def _too_large(_: RequestEntityTooLarge) -> ResponseReturnValue:
@@ -119,7 +124,8 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if _wants_json():
         return {"message": faults.JSON.get(status, error.description)}, status
-    title, text = faults.HTTP.get(status, faults.HTTP[404])
+    said: tuple[str, str] = faults.HTTP.get(status, faults.HTTP[404])
+    title, text = faults.OPERATORS.get(status, said) if _is_for_operators() else said
     return _fault_page(status, title, text)
 
 
@@ -130,8 +136,11 @@ def _wants_json() -> bool:
 
 def _defect(error: Exception) -> ResponseReturnValue:
     reference = faults.note(error)
-    return _fault_page(500, sentence("Something broke on our side"), sentence(faults.BROKEN, reference=reference))
+    to_operators = faults.OPERATORS_BROKEN.format(reference=reference)
+    text = to_operators if _is_for_operators() else sentence(faults.BROKEN, reference=reference)
+    return _fault_page(500, sentence("Something broke on our side"), text)
 
 
 def _fault_page(status: int, title: str, text: str) -> tuple[str, int]:
-    return render_template("layout/fault.html", title=title, text=text), status
+    template = "dashboard/fault.html" if _is_for_operators() else "layout/fault.html"
+    return render_template(template, title=title, text=text), status

@@ -151,3 +151,25 @@ def test_trouble_is_named_in_words_and_looks_right(desk, portal, trouble, look):
     page.get_by_role("link", name="About this user").click()
     page.screenshot(path=SCREENS / f"{look}-trouble-user.png", full_page=True)
     hold(page)
+
+
+def test_a_button_that_is_pressed_twice_makes_one_link(desk, portal):  # noqa: F811
+    page = desk()
+    dialog(page, portal)
+    page.get_by_role("radio", name="Share with a new user").check()
+    page.get_by_label("E-mail address").fill("twice@luma.example")
+    held, on_its_way = [], "**/dashboard/integrations/*/share"
+    page.route(on_its_way, lambda route: held.append(route))
+    button = page.get_by_role("button", name="Generate Link")
+    button.scroll_into_view_if_needed()
+    box = button.bounding_box()
+    at = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    with page.expect_request(on_its_way):
+        page.mouse.click(*at)
+    page.mouse.click(*at)
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("heading", name="The link is ready")).to_be_visible()
+    assert len(held) == 1
+    page.unroute(on_its_way)
+    assert portal.flask("link", "list").count("twice@luma.example") == 1

@@ -33,6 +33,7 @@ class Desk:
         assert view.status == status, view.text
         assert_page_holds_its_promises(view)
         assert "frame-ancestors 'none'" in view.response.headers["Content-Security-Policy"]
+        self._keep_token(view)
         return view
 
     def post(self, path: str, *, follow: bool = True, **facts: Any) -> View:
@@ -40,7 +41,12 @@ class Desk:
         view = View(answer)
         if follow:
             assert_page_holds_its_promises(view)
+            self._keep_token(view)
         return view
+
+    def _keep_token(self, view: View) -> None:
+        """Forms carry the token of the page that was shown last: it goes with the environment."""
+        self.csrf = view.inputs.get("csrf", {}).get("value", self.csrf)
 
 
 SignIn = Callable[..., Desk]

@@ -50,6 +50,17 @@ def again(backend, user: str, integration: str) -> str:
     return str(backend.get("/installations")["data"][0]["installationId"])
 
 
+def test_an_event_says_whom_it_is_about_as_long_as_they_are_there(desk, integration, install, user):
+    install(integration)
+    listed = desk.get("/dashboard/events")
+    assert f'<a href="/dashboard/users/{user}">ada@shop.example</a>' in listed.html
+    one = re.search(r"/dashboard/events/[0-9a-f]{24}", listed.html)[0]
+    assert "about ada@shop.example and this installation" in desk.get(one).text
+    desk.post(f"/dashboard/users/{user}/delete", confirm="ada@shop.example")
+    assert "ada@shop.example" not in desk.get("/dashboard/events").text
+    assert "ada@shop.example" not in desk.get(one).text
+
+
 def test_an_endpoint_is_added_takes_its_kinds_and_is_paused_resumed_and_removed(desk, make_link, app, events):
     one = add(desk, "link.opened")
     assert "http://10.0.0.7/hooks" in desk.get("/dashboard/endpoints").text

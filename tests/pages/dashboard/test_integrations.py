@@ -98,6 +98,31 @@ def test_a_file_can_be_uploaded_and_what_is_no_text_is_refused(desk):
     assert upload(b"x" * 600_000).status == 413
 
 
+def test_the_defects_of_a_file_stand_beside_its_own_lines_and_it_can_be_mended_there(desk):
+    file = (io.BytesIO(b"name: A\napps: [magento\nworkflows: 3\n"), "orders.yaml")
+    facts = {"csrf": desk.csrf, "text": "name: What stood there\nbefore: 2\nand: 3\n", "file": file}
+    view = View(desk.client.post(FORM, data=facts, content_type="multipart/form-data"))
+    assert view.status == 422
+    assert "3 › workflows: 3" in view.text
+    assert "apps: [magento" in view.dom.texts["text"]
+    assert "What stood there" not in view.text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "There is nothing in it: write the name, the apps and the workflows of an integration."),
+        ("orders", "this should be names with values, each on a line of its own, such as `name: Orders`"),
+        ("name: A\napps: [magento]\nworkflows: 3\n", "Line 3: workflows: this should be a list."),
+    ],
+)
+def test_what_is_no_integration_at_all_is_refused_in_plain_words(desk, text, said):
+    view = desk.post(FORM, text=text)
+    assert view.status == 422
+    assert said in view.text
+    assert "valid" not in view.text
+
+
 def _bomb() -> str:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]" for n in range(9)]
@@ -132,7 +157,6 @@ TRIGGER = HEAD + "  - {{name: w, description: d, trigger: {{manual: true}}, step
         (TRIGGER.format("!!python/object:os.system x"), "Line 4: only texts, numbers"),
         (TRIGGER.format('"\\0"'), "Line 4: there is a zero character"),
         (TRIGGER.format("{[a]: b}"), "Line 4: a name has to be a text"),
-        ("", "Input should be a valid dictionary"),
     ],
 )
 def test_what_is_made_to_hurt_is_refused_at_once(desk, text, said):

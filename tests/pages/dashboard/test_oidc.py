@@ -457,7 +457,7 @@ def desk_of_ada(app, idp):
     _, client = sign_in(app, idp)
     change(app, sa.update(OperatorSession).values(proved_at=now() - timedelta(hours=1)))
     with app.app_context(), transaction() as session:
-        client.csrf = session.scalar(sa.select(OperatorSession.csrf))
+        client.csrf = f"{session.scalar(sa.select(OperatorSession.csrf))}.production"
     return client
 
 
@@ -478,7 +478,7 @@ def test_who_was_signed_in_at_the_provider_for_long_has_proved_nothing(app, idp)
         change(app, sa.delete(OperatorSession))
         _, client = sign_in(app, idp)
         with app.app_context(), transaction() as session:
-            client.csrf = session.scalar(sa.select(OperatorSession.csrf))
+            client.csrf = f"{session.scalar(sa.select(OperatorSession.csrf))}.production"
         assert may_make_a_key(client) is expected
 
 
@@ -514,9 +514,8 @@ def test_an_ordinary_sign_in_that_was_begun_is_no_proof_for_the_session_of_befor
     idp.behave.auth_time = time.time() - 3600
     come_back(desk_of_ada, idp.approve(begin(desk_of_ada)))
     with app.app_context(), transaction() as session:
-        desk_of_ada.csrf = session.scalars(
-            sa.select(OperatorSession.csrf).order_by(OperatorSession.created_at.desc())
-        ).first()
+        csrf = session.scalars(sa.select(OperatorSession.csrf).order_by(OperatorSession.created_at.desc())).first()
+        desk_of_ada.csrf = f"{csrf}.production"
     assert not may_make_a_key(desk_of_ada)
 
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.events.models import Delivery, DeliveryState
 from portal.links.models import FailedTry, Link
+from portal.operators.models import Role
 from tests.backend import change
-from tests.install_page import View
 
 
 def test_the_overview_names_what_needs_attention_in_words(desk, user, integration, install, backend, app):
@@ -75,4 +75,29 @@ def test_an_unknown_thing_is_a_page_with_a_sentence(desk):
     for path in (f"{kind}/x" for kind in kinds):
         view = desk.get(f"/dashboard/{path}", status=404)
         assert "There is no" in view.text
-    assert View(desk.client.get("/dashboard/nothing")).status == 404
+        assert "in production" in view.text
+        assert "or it is in development: press Show development above" in view.text
+        assert "GET /" not in view.text
+        assert "flask" not in view.text
+
+
+def test_an_address_that_is_none_leads_to_the_overview(desk):
+    for path, status, heading in (
+        ("/dashboard/nothing", 404, "There is nothing here"),
+        ("/dashboard/links/x/replace", 405, "This page can’t be opened again"),
+    ):
+        view = desk.get(path, status=status)
+        assert view.heading == heading
+        assert 'href="/dashboard">To the overview' in view.html
+        assert "sent a link" not in view.text
+        assert "link that you were sent" not in view.text
+
+
+def test_a_defect_speaks_to_operators_of_what_they_did(desk, app, monkeypatch):
+    monkeypatch.setitem(app.view_functions, "dashboard.users", lambda: 1 / 0)
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+    monkeypatch.setattr(app.view_functions["dashboard.users"], "needs", Role.viewer, raising=False)
+    view = desk.get("/dashboard/users", status=500)
+    assert "What you did last may not have been done" in view.text
+    assert "your link" not in view.text
+    assert "To the overview" in view.text

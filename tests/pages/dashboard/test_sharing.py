@@ -42,6 +42,14 @@ def test_a_link_is_shared_with_a_new_user_and_opens(desk, integration, app):
     assert url.split("token=")[1].split("&")[0] not in desk.get("/dashboard/links").html
 
 
+def test_a_moment_too_far_away_is_refused_in_words_of_the_dialog(desk, integration):
+    address = f"/dashboard/integrations/{integration}/share"
+    facts = {"who": "new", "email": "bob@shop.example", "life": "until"}
+    page = desk.post(address, **facts, until=f"{now() + timedelta(days=370):%Y-%m-%dT%H:%M}")
+    assert page.error_at("until") == "A link works for a year at the most. Choose an earlier moment."
+    assert "90m" not in page.text
+
+
 def test_options_of_a_shared_link_are_kept(desk, user, integration, app):
     page = desk.get(f"/dashboard/integrations/{integration}/share")
     facts = {
