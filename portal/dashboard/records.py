@@ -172,10 +172,13 @@ def users(problems: dict[str, str] | None = None) -> str:
 
     With `problems`, by field, when a user could not be made here.
     """
-    statement, columns = sa.select(User), [by_time(User.created_at), by_name(User.username)]
+    statement, columns = sa.select(User), [by_time(User.created_at), by_name(User.small_username)]
     with own() as session:
         if name := request.args.get("user", "").strip():
-            statement, columns = statement.where(begins_with(spelling_of(session, name))), [by_name(User.username)]
+            statement, columns = (
+                statement.where(begins_with(spelling_of(session, name))),
+                [by_name(User.small_username)],
+            )
         found = listing(session, statement, then=User.id, columns=columns, filters=("user",))
         return render_template("dashboard/users.html", found=found, problems=problems or {}, typed=request.form)
 

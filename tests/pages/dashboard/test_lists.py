@@ -30,7 +30,7 @@ from portal.operators.rules import start_session
 from portal.tasks.rules import start_task
 from portal.users.export import EXPORT
 from portal.users.models import User
-from portal.users.rules import find_spelled, search_users
+from portal.users.rules import look_up_user, search_users
 from tests.backend import change
 from tests.install_page import InstallPage
 
@@ -55,8 +55,8 @@ QUESTIONS = {
     "links?state=asked&order=oldest": "ix_links_requested",
     "links?state=asked&integration=x": "ix_links_requested_of_integration",
     "users": "ix_users_environment_created_at_id",
-    "users?order=a-z": "sqlite_autoindex_users_2",
-    "users?user=ada&order=z-a": "sqlite_autoindex_users_2",
+    "users?order=a-z": "ix_users_environment_small_username_id",
+    "users?user=Ada&order=z-a": "ix_users_environment_small_username_id",
     "installations": "ix_installations_standing",
     "installations?order=oldest": "ix_installations_standing",
     "installations?state=stopped": "ix_installations_state",
@@ -153,7 +153,7 @@ def test_no_question_of_the_overview_reads_a_whole_table(app, plans):
         count_everything(session, now())
         installations_by_day(session, now())
         search_users(session, "Ada", 8)
-        find_spelled(session, "Ada")
+        look_up_user(session, "Ada")
         last_failures(session, ["f" * 24, "e" * 24])
         who_waits(session, [Link(id="f" * 24, requested_at=now())])
     assert len(plans) > 13
