@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from portal import attention
 from portal.api_keys.rules import create_api_key
-from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention, who_waits
+from portal.attention import deliveries, what_needs_attention
+from portal.attention.figures import MOST_A_DAY, count_everything, installations_by_day
+from portal.attention.links import who_waits
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
@@ -286,7 +287,7 @@ def test_an_endpoint_of_the_other_environment_shows_nothing(desk, app, user):
 
 
 def test_many_failures_of_an_endpoint_are_counted_as_far_as_they_say(desk, app, user, monkeypatch):
-    monkeypatch.setattr(attention, "MOST_FAILING", 3)
+    monkeypatch.setattr(deliveries, "MOST_FAILING", 3)
     with app.app_context(), transaction(Environment.production) as session:
         for _ in range(4):
             announce(session, "installation.finished", {}, environment=Environment.production, now=now())

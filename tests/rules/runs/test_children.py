@@ -15,7 +15,7 @@ from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.changing import activate_workflow, delete_credential, delete_user, remove_workflow
 from portal.runs import stopping, sweeping
-from portal.runs.logs import count_runs
+from portal.runs.counting import count_runs
 from portal.runs.models import Run, SeenItem
 from portal.runs.rules import Item, record_items, rerun
 from portal.triggers.rules import start_children, stop_children, upgrade_child

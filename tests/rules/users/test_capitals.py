@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
+from portal import create_app
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
+from portal.settings import read_settings
 from portal.users.rules import (
     SeveralUsers,
     UnknownUser,
@@ -21,6 +24,7 @@ from portal.users.rules import (
     search_users,
     spelling_of,
 )
+from tests.stage import close
 
 
 @pytest.fixture
@@ -95,13 +99,8 @@ def test_whatever_is_typed_is_looked_for_and_no_fault(app_at_hand, text):
 @pytest.fixture(scope="module")
 def app_at_hand(tmp_path_factory, blank):
     """A portal without users."""
-    import shutil
-
-    from portal import create_app
-    from portal.settings import read_settings
-
     instance = tmp_path_factory.mktemp("users") / "instance"
     shutil.copytree(blank, instance)
     made = create_app(read_settings(instance=instance))
     yield made
-    made.extensions["database"].engine.dispose()
+    close(made)
