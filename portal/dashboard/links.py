@@ -9,7 +9,7 @@ from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import InstrumentedAttribute
 
-from portal.attention import who_waits
+from portal.attention.links import who_waits
 from portal.clock import now
 from portal.credentials.rules import drop_drafts
 from portal.dashboard.access import audit, dashboard, needs, own

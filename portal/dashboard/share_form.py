@@ -17,9 +17,10 @@ from portal.clock import now
 from portal.integrations.models import Integration
 from portal.links.errors import BadLinkOption
 from portal.links.models import Link
+from portal.links.options import parse_life, require_redirect
 from portal.links.prefilled import Prefilled, read_prefilled
 from portal.links.replacing import prefilled_left
-from portal.links.rules import DEFAULT_LIFE, parse_life, require_redirect
+from portal.links.rules import DEFAULT_LIFE
 from portal.refusals import Refusal
 from portal.users.models import User
 from portal.users.rules import UnknownUser, UsernameTaken, create_user, look_up_user, read_full_name
