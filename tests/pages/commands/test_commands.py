@@ -53,6 +53,12 @@ def test_a_link_is_printed_alone_in_the_documented_form(flask):
     assert short["state"] == "created"
 
 
+def test_a_user_is_found_in_whatever_capitals_and_not_made_twice(flask):
+    flask("user", "create", "Ada@Shop.example")
+    options = ("--integration", NAME, "--user", "ada@shop.EXAMPLE", "--create-user", "--json")
+    assert document(flask("link", "create", *options))["username"] == "Ada@Shop.example"
+
+
 def test_a_link_is_made_with_a_language_and_values_to_begin_with(flask, app):
     options = ("--locale", "de", "--prefill", "magento.store_url=https://shop.example?a=b", "--json")
     made = document(
