@@ -81,11 +81,12 @@ def pause(session: Session, run: Run, progress: int, because: str, block_name: s
         InstallationCredential.credential_id == credential_id,
     )
     if not session.scalar(sa.select(is_in_use).where(ChildWorkflow.id == run.child_id)):
-        _go_on(session, current)
+        go_on(session, current)
     return True
 
 
-def _go_on(session: Session, run: Run) -> None:
+def go_on(session: Session, run: Run) -> None:
+    """Let a run go on where it stands, by a leg of its own."""
     run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
     session.flush()
     enqueue_leg(session, run)
@@ -99,7 +100,7 @@ def resume(session: Session, child: ChildWorkflow) -> None:
         sa.select(Run).where(Run.child_id == child.id, Run.state == RunState.paused).order_by(Run.number)
     )
     for run in held:
-        _go_on(session, run)
+        go_on(session, run)
 
 
 def try_now(session: Session, run: Run, now: datetime) -> None:

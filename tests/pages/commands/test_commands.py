@@ -10,12 +10,14 @@ import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
 
+from portal import create_app
 from portal.audit.models import AuditEntry
 from portal.credentials.models import Credential
 from portal.credentials.rules import open_values
 from portal.db import transaction
 from portal.demo.seed import INTEGRATION
 from portal.events.models import Delivery, DeliveryState
+from portal.settings import read_settings
 from tests.backend import change
 from tests.install_page import InstallPage
 from tests.stage import Made
@@ -219,9 +221,6 @@ def test_the_sandbox_has_a_token_and_takes_orders(flask, shop):
 
 
 def test_health_and_the_public_key_are_served_and_metrics_are_not_public_in_production(app, instance):
-    from portal import create_app
-    from portal.settings import read_settings
-
     client = app.test_client()
     assert client.get("/healthz").json == {"status": "ok"}
     ready = client.get("/readyz")
