@@ -24,14 +24,15 @@ RATE = {"PORTAL_API_RATE": "1000000 per second"}
 def api(folder: Path) -> Iterator[Row]:
     """Links, batches and pages."""
     with stage(folder, **RATE) as portal:
-        key = _key(portal)
+        key = make_key(portal)
         yield _links(portal, key)
         yield _batch(portal, key)
     with stage(folder, is_worker_apart=True, **RATE) as portal:
-        yield _pages(portal, _key(portal))
+        yield _pages(portal, make_key(portal))
 
 
-def _key(portal: Stage) -> str:
+def make_key(portal: Stage) -> str:
+    """A key of a backend."""
     flask = str(Path(sys.executable).with_name("flask"))
     made = subprocess.run(
         [flask, "api-key", "create", "bench"], env=portal.env, cwd=HERE, capture_output=True, text=True
@@ -51,14 +52,15 @@ def _call(portal: Stage, key: str, method: str, path: str, body: object = None) 
         return told
 
 
-def _get(path: str, key: str) -> bytes:
+def get_with(path: str, key: str) -> bytes:
+    """The request that a backend with this key sends."""
     return get(path, "127.0.0.1", headers=f"Authorization: Bearer {key}\r\n")
 
 
 def _links(portal: Stage, key: str) -> Row:
     integration = portal.links(1)[0]["integrationId"]
     users = [_call(portal, key, "POST", "/users", {"username": f"user{n}"})["userId"] for n in range(8)]
-    requests = [_get(f"/2024-03/users/{user}/integrations/{integration}/install-url", key) for user in users]
+    requests = [get_with(f"/2024-03/users/{user}/integrations/{integration}/install-url", key) for user in users]
     load(portal.port, requests, connections=8, seconds=0.5)
     rates = [load(portal.port, requests, connections=8, seconds=2).rate for _ in range(3)]
     rate = statistics.median(rates)
@@ -110,6 +112,6 @@ def _cursor(portal: Stage, count: int) -> str:
 
 
 def _page_times(portal: Stage, key: str, cursor: str) -> list[float]:
-    request = [_get(f"/users?limit=100&cursor={cursor}", key)]
+    request = [get_with(f"/users?limit=100&cursor={cursor}", key)]
     load(portal.port, request, connections=1, seconds=0.3)
     return list(load(portal.port, request, connections=1, seconds=2).latencies)

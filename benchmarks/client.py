@@ -18,10 +18,6 @@ class Load:
     latencies: tuple[float, ...]
     refused: int
 
-    def percentile(self, share: float) -> float:
-        """The latency that `share` of the answers stayed within, in milliseconds."""
-        return 1000 * self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
-
 
 def get(path: str, host: str, *, headers: str = "") -> bytes:
     """A GET request as bytes."""

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from benchmarks.api import FEW, MANY, RATE, _get, _key
+from benchmarks.api import FEW, MANY, RATE, get_with, make_key
 from benchmarks.client import load
 from benchmarks.measures import Row, Stage, stage
 from portal import create_app
@@ -242,7 +242,7 @@ def memory(folder: Path) -> Iterator[Row]:
 def old_logs(folder: Path) -> Iterator[Row]:
     """A page of logs of a workflow with a million runs behind it against one with a thousand."""
     with stage(folder, is_worker_apart=True, **RATE) as portal:
-        key = _key(portal)
+        key = make_key(portal)
         with _beside(portal) as app, transaction(Environment.production) as session:
             child = _install(session, app, WORKFLOW, 1, portal.shop_url)[0]
             facts = {"child": child.id, "workflow": child.workflow_id, "user": child.user_id}
@@ -271,6 +271,6 @@ def _log_times(portal: Stage, key: str, facts: dict[str, str], count: int) -> li
             {"has": has, "count": count, **facts},
         )
     engine.dispose()
-    request = [_get(f"/workflows/{facts['workflow']}/logs", key)]
+    request = [get_with(f"/workflows/{facts['workflow']}/logs", key)]
     load(portal.port, request, connections=1, seconds=0.3)
     return list(load(portal.port, request, connections=1, seconds=2).latencies)

@@ -14,12 +14,3 @@ def parse_duration(text: str | int) -> timedelta:
     if not match:
         raise ValueError(f"“{text}” is not a length of time: write 90s, 5m, 12h or 7d")
     return timedelta(**{_UNITS[match[2] or "s"]: int(match[1])})
-
-
-def write_duration(length: timedelta) -> str:
-    """The shortest way to write it, such as 5m."""
-    seconds = int(length.total_seconds())
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

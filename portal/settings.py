@@ -130,8 +130,17 @@ class Settings(BaseSettings):
     api_rate: Annotated[str, AfterValidator(_require_rate)] = Field(
         "6000 per minute", description="How much one API key, user token or address may call, such as `100 per second`."
     )
-    per_host: int = Field(8, ge=1, description="Calls to one host at the same time, for all end users together.")
-    in_all: int = Field(240, ge=1, le=256, description="Calls to all apps' hosts at the same time.")
+    per_host: int = Field(
+        8,
+        ge=1,
+        description="Calls to one host at once for people at a page; the background has 16 or more of its own.",
+    )
+    in_all: int = Field(
+        240,
+        ge=1,
+        le=256,
+        description="Calls to all hosts at once for people at a page; the background has half as many of its own.",
+    )
     engine: bool = Field(True, description="Run the background engine in the web process; false with `flask worker`.")
     engine_polling: float = Field(0.05, gt=0, description="Seconds between two looks into the queues.")
     executor_id: str = Field(

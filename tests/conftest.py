@@ -30,8 +30,9 @@ from portal.sandbox.shop import Shop
 from portal.settings import read_settings
 from portal.users.models import User
 from portal.users.rules import create_user
+from tests.postgres import postgres_url, postgres_world  # noqa: F401 - fixtures
 from tests.running import driver, portal  # noqa: F401 - fixtures
-from tests.stage import Made, MakeLink, Provider
+from tests.stage import Made, MakeLink, Provider, close
 
 BASE = "http://portal.example"
 TWO_APPS = """
@@ -107,9 +108,7 @@ def app(instance: Path, shop: Shop, provider: Provider, compiled: FileSystemByte
     )
     made.jinja_env.bytecode_cache = compiled
     yield made
-    for name in ("outbound", "background_outbound"):
-        made.extensions[name].close()
-    made.extensions["database"].engine.dispose()
+    close(made)
 
 
 @pytest.fixture

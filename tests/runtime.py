@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from portal import create_app
+from portal.background.engine import running
 from portal.clock import now
 from portal.credentials.rules import Tested, keep_tested
 from portal.db import transaction
@@ -34,7 +36,7 @@ from portal.settings import read_settings
 from portal.users.models import User
 from portal.users.rules import create_user
 from portal.workflows.models import ChildWorkflow, Workflow
-from tests.stage import Provider, wait_until
+from tests.stage import Provider, close, wait_until
 
 Behaviour = Callable[["Asked"], tuple[int, bytes, dict[str, str]]]
 
@@ -336,8 +338,35 @@ def make_bare_world(instance: Path, shop: Shop, provider: Provider, ingest: Inge
     return World(app, ingest, shop, provider)
 
 
-def end(world: World) -> None:
-    """Let go of what a portal holds."""
-    for name in ("outbound", "background_outbound"):
-        world.app.extensions[name].close()
-    world.app.extensions["database"].engine.dispose()
+@contextlib.contextmanager
+def quiet_world(instance: Path, shop: Shop, provider: Provider) -> Iterator[World]:
+    """A portal whose engine doesn't run, among these and an ingest of its own; the block is inside its context."""
+    ingest = Ingest()
+    made = make_world(instance, shop, provider, ingest)
+    with made.app.app_context():
+        yield made
+    ingest.closing.set()
+    close(made.app)
+    end(ingest)
+
+
+@contextlib.contextmanager
+def live_world(blank: Path, instance: Path) -> Iterator[World]:
+    """A portal whose engine runs in this process, among servers of its own; the block is inside its context."""
+    shutil.copytree(blank, instance)
+    shop, provider, ingest = Shop(instance, 0), Provider(), Ingest()
+    threading.Thread(target=shop.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    made = make_world(instance, shop, provider, ingest)
+    with running(made.app, made.app.config["PORTAL_SETTINGS"]), made.app.app_context():
+        yield made
+        for server in (provider, ingest):
+            server.closing.set()
+    close(made.app)
+    end(shop, provider, ingest)
+
+
+def end(*servers: ThreadingHTTPServer) -> None:
+    """Let servers go that a test started."""
+    for server in servers:
+        server.shutdown()
+        server.server_close()

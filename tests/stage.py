@@ -6,12 +6,15 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import sqlalchemy as sa
+from flask import Flask
 
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
 
@@ -108,6 +111,33 @@ def wait_until(is_true: Callable[[], bool], *, seconds: float = 60) -> None:
     while not is_true():
         assert time.monotonic() < deadline, "this never came true"
         threading.Event().wait(0.02)
+
+
+@contextmanager
+def breaking(engine: sa.Engine, part: str, error: Exception, *, times: int) -> Iterator[list[str]]:
+    """Let the first statements that hold this part fail with this error, so many of them; which it were."""
+    broken: list[str] = []
+
+    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if part in statement and len(broken) < times:
+            broken.append(statement)
+            raise error
+
+    sa.event.listen(engine, "before_cursor_execute", fail)
+    try:
+        yield broken
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", fail)
+
+
+LOCKED = sa.exc.OperationalError("", {}, Exception("database is locked"))
+
+
+def close(app: Flask) -> None:
+    """Let go of what a portal holds."""
+    for name in ("outbound", "background_outbound"):
+        app.extensions[name].close()
+    app.extensions["database"].engine.dispose()
 
 
 def free_port() -> int:

@@ -133,6 +133,6 @@ def user_if_named(session: Session, given: str | None) -> User | None:
     if caller.user_id is None:
         return find_user(session, given) if given else None
     user = find_user(session, caller.user_id)
-    if given and given not in (user.id, user.username):
+    if given and given != user.id and given.lower() != user.username.lower():
         raise UnknownUser(given)
     return user

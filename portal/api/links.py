@@ -16,8 +16,9 @@ from portal.clock import now
 from portal.credentials.rules import drop_drafts
 from portal.integrations.rules import find_integration
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
+from portal.links.options import parse_life
 from portal.links.prefilled import read_prefilled
-from portal.links.rules import create_link, find_by_id, link_url, parse_life, revoke_link
+from portal.links.rules import create_link, find_by_id, link_url, revoke_link
 from portal.web.paging import page
 
 links = resource("links", __name__, tag="Install links")

@@ -11,9 +11,10 @@ from portal.api.hooks import resource
 from portal.api.shapes import Body, Message, Moment, OfUser, Ref, Reply, UserQuery, either, optional
 from portal.clock import now
 from portal.installations.changing import children_of, find_child
+from portal.runs.counting import count_runs
 from portal.runs.errors import UnknownRun
 from portal.runs.forgetting import erase_logs
-from portal.runs.logs import count_runs, list_runs
+from portal.runs.logs import list_runs
 from portal.runs.masking import read_log
 from portal.runs.models import Run
 from portal.runs.rules import find_run, start_run

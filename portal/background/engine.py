@@ -16,7 +16,7 @@ from flask import Flask
 from portal.background import chores  # noqa: F401 - importing is what declares the chores
 from portal.background.looking import look_before_asking
 from portal.background.nodes import give_name_up, take_name
-from portal.background.work import APPLICATION, LOOPS, QUEUES, _running_in
+from portal.background.work import APPLICATION, LOOPS, QUEUES, RUNNING_IN
 from portal.faults import note
 from portal.settings import Settings
 
@@ -63,7 +63,7 @@ def launch(app: Flask, settings: Settings) -> None:
     """
     logging.getLogger("dbos").setLevel(logging.WARNING)
     engine = app.extensions["database"].engine
-    _running_in.append(app)
+    RUNNING_IN.append(app)
     try:
         with app.app_context():
             take_name(settings)  # before the engine takes up what was begun under it
@@ -116,14 +116,14 @@ def stop() -> None:
         thread.join(timeout=2)
     _loops.clear()
     DBOS.destroy()
-    if _running_in:
-        with _running_in.pop().app_context():
+    if RUNNING_IN:
+        with RUNNING_IN.pop().app_context():
             give_name_up()
 
 
 def is_running() -> bool:
     """Whether the engine runs in this process."""
-    return bool(_running_in)
+    return bool(RUNNING_IN)
 
 
 @contextmanager

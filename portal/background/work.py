@@ -47,8 +47,8 @@ QUEUES: dict[str, Queue] = {}
 HOURLY: list[Callable[[], None]] = []
 LOOPS: list[Callable[[threading.Event], None]] = []
 MINUTELY: list[Callable[[], None]] = []
+RUNNING_IN: list[Flask] = []  # the application whose engine runs in this process, if any
 _clients: WeakKeyDictionary[sa.Engine, DBOSClient] = WeakKeyDictionary()
-_running_in: list[Flask] = []
 
 
 def durable(queue: Queue) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -66,7 +66,7 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def in_app(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _running_in[-1].app_context():
+        with RUNNING_IN[-1].app_context():
             return function(*args, **kwargs)
 
     # What a step does is safe to repeat, so a passing fault (a locked database) is ridden out.
@@ -83,7 +83,7 @@ def patiently(do: Callable[[], R]) -> R:
         try:
             return do()
         except (sa.exc.OperationalError, sa.exc.TimeoutError):
-            if not _running_in:  # the engine ends
+            if not RUNNING_IN:  # the engine ends
                 raise
             time.sleep(wait)
     return do()

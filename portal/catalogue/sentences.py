@@ -7,7 +7,7 @@ from portal.catalogue.reasons import Reason
 from portal.http import Problem
 from portal.languages import Declared, Sentence, either, sentence, words
 
-_SENTENCES: dict[Reason | Problem, str] = {
+SENTENCES: dict[Reason | Problem, str] = {
     Reason.unauthorized: words(
         "{title} did not accept this {secret}. Copy it again as a whole, and check that it hasn’t been withdrawn."
     ),
@@ -48,7 +48,7 @@ def sentence_for(app: App, reason: Reason | Problem, host: str, *, target: str =
     """What to tell the end user about `reason`, for `app` at `host` (redirected to the origin `target`)."""
     secrets = [Declared(field.title) for field in app.fields if field.is_secret]
     return sentence(
-        _SENTENCES[reason],
+        SENTENCES[reason],
         title=app.title,
         host=host or app.title,
         target=target,

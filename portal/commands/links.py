@@ -18,8 +18,9 @@ from portal.db import transaction
 from portal.environments import Environment
 from portal.integrations.rules import find_integration
 from portal.links.models import FailedTry, Link, LinkOrigin
+from portal.links.options import parse_life
 from portal.links.prefilled import read_prefilled
-from portal.links.rules import create_link, find_by_id, link_url, parse_life, revoke_link
+from portal.links.rules import create_link, find_by_id, link_url, revoke_link
 from portal.settings import Settings
 from portal.users.rules import UnknownUser, create_user, find_user
 

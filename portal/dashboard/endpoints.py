@@ -9,7 +9,7 @@ from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from portal.attention import count_failing
+from portal.attention.deliveries import count_failing
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, needs, own
 from portal.dashboard.lists import Column, by_name, listing

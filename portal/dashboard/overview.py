@@ -5,17 +5,12 @@ from __future__ import annotations
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from portal.attention import (
-    MOST_A_DAY,
-    MOST_COUNTED,
-    count_everything,
-    count_runs,
-    installations_by_day,
-    what_needs_attention,
-)
+from portal.attention import what_needs_attention
+from portal.attention.figures import MOST_A_DAY, MOST_COUNTED, count_everything, installations_by_day
 from portal.clock import now
 from portal.dashboard.access import dashboard, needs, own
 from portal.operators.models import Role
+from portal.runs.counting import count_lately
 
 WIDTH, HEIGHT = 600, 120  # of the plot
 
@@ -38,7 +33,7 @@ def overview() -> ResponseReturnValue:
             "dashboard/overview.html",
             attention=attention,
             counts=counts,
-            runs=count_runs(session, now()),
+            runs=count_lately(session, now()),
             bars=bars,
             width=WIDTH,
             height=HEIGHT,

@@ -15,10 +15,10 @@ from portal.clock import now
 from portal.dashboard.access import ProofNeeded, audit, dashboard, in_both, needs
 from portal.dashboard.passkeys import party
 from portal.db import transaction
-from portal.operators.errors import OtherPerson
+from portal.operators.errors import InvitationUnusable, OtherPerson, PasskeyRefused
 from portal.operators.models import Role
-from portal.operators.passkeys import PasskeyRefused, passkeys_of, prove
-from portal.operators.rules import InvitationUnusable, prove_again, prove_by_invitation
+from portal.operators.passkeys import passkeys_of, prove
+from portal.operators.rules import prove_again, prove_by_invitation
 from portal.refusals import Refusal
 
 # A path of ours and its query, in the letters that an address is made of: nothing that could name another host.

@@ -17,12 +17,13 @@ from portal.clock import now
 from portal.integrations.models import Integration
 from portal.links.errors import BadLinkOption
 from portal.links.models import Link
+from portal.links.options import LONGEST_LIFE, parse_life, require_redirect
 from portal.links.prefilled import Prefilled, read_prefilled
 from portal.links.replacing import prefilled_left
-from portal.links.rules import DEFAULT_LIFE, LONGEST_LIFE, parse_life, require_redirect
+from portal.links.rules import DEFAULT_LIFE
 from portal.refusals import Refusal
 from portal.users.models import User
-from portal.users.rules import UnknownUser, UsernameTaken, create_user, find_spelled, read_full_name
+from portal.users.rules import UnknownUser, UsernameTaken, create_user, look_up_user, read_full_name
 from portal.workflows.fields import BadValue, clean_value, fields_of
 
 LIVES = {"1h": "1 hour", "1d": "1 day", "7d": "7 days", "30d": "30 days", "until": "Until a date and time"}
@@ -107,7 +108,7 @@ class ShareForm:
         known = self.typed.get("user", "").strip()
         if not known:
             raise BadLinkOption("Say who it is for: begin to type the username, then choose from what is found.")
-        found = find_spelled(session, known)
+        found = look_up_user(session, known)
         if found is None:
             raise UnknownUser(known)
         return found
@@ -116,7 +117,7 @@ class ShareForm:
         email = self.typed.get("email", "").strip()
         if not _EMAIL.fullmatch(email):
             raise BadLinkOption("Type the new user’s e-mail address. It should look like name@shop.example.")
-        if known := find_spelled(session, email):
+        if known := look_up_user(session, email):
             self.taken = known.username
             raise UsernameTaken(known.username)
         return create_user(session, email, now=now(), full_name=self._read("full_name", self._full_name))

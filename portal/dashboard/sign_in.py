@@ -11,9 +11,10 @@ from portal.dashboard.access import audit, dashboard, in_both, leave_former, nee
 from portal.dashboard.lists import Column, by_time, listing
 from portal.db import transaction
 from portal.environments import Environment
+from portal.operators.errors import InvitationUnusable
 from portal.operators.models import OperatorSession, Role
 from portal.operators.passkeys import passkeys_of
-from portal.operators.rules import InvitationUnusable, end_session, find_invitation, select_open_sessions
+from portal.operators.rules import end_session, find_invitation, select_open_sessions
 from portal.operators.rules import sign_in as use_invitation
 
 

@@ -192,6 +192,12 @@ def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -
     return session.execute(statement).first() is not None
 
 
+def changes_one(session: Session, statement: sa.Update, values: Mapping[str, Any] | None = None) -> bool:
+    """Whether an UPDATE changes its one row. Rows that the session has read stay as they were."""
+    done = session.execute(statement, values or {}, execution_options={"synchronize_session": False})
+    return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
 MOST_REWRITTEN = 256_000_000  # bytes of a database that is written anew while writers wait: about a second
 
 

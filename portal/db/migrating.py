@@ -16,7 +16,8 @@ from portal.db.figures import tell_sqlite
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def _config(engine: sa.Engine) -> Config:
+def alembic_config(engine: sa.Engine) -> Config:
+    """What Alembic needs to know to migrate this engine."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["engine"] = engine
@@ -25,7 +26,7 @@ def _config(engine: sa.Engine) -> Config:
 
 def upgrade(engine: sa.Engine) -> None:
     """Bring our tables to the newest version."""
-    command.upgrade(_config(engine), "head")
+    command.upgrade(alembic_config(engine), "head")
     if engine.dialect.name == "sqlite":
         with engine.begin() as connection:
             tell_sqlite(connection, Base.metadata)

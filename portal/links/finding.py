@@ -13,12 +13,29 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, joinedload
 
 from portal.links.models import STATE_ORDER, FailedTry, Link, LinkOrigin, LinkState
-from portal.links.rules import in_state
 from portal.users.models import User
 
 # Links of a user that are looked at where a state or an integration is asked for as well: no index leads to those.
 NEWEST = 200
 _made = aliased(Link, name="made")
+
+
+def in_state(state: LinkState, at: datetime) -> sa.ColumnElement[bool]:
+    """The condition that a link is in this state at the moment `at`; the same as `Link.state` says of a row.
+
+    Each is in the words of the index of its state (see `models`).
+    """
+    goes_on = sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at > at)
+    has_not_ended = sa.func.coalesce(Link.finished_at, Link.revoked_at).is_(None)
+    conditions: dict[LinkState, sa.ColumnElement[bool]] = {
+        LinkState.finished: Link.finished_at.is_not(None),
+        LinkState.revoked: sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_not(None)),
+        LinkState.expired: sa.and_(has_not_ended, Link.expires_at <= at),
+        LinkState.verified: sa.and_(goes_on, Link.verified_at.is_not(None)),
+        LinkState.opened: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_not(None)),
+        LinkState.created: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_(None)),
+    }
+    return conditions[state]
 
 
 def select_links(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
@@ -28,6 +28,7 @@ from portal.links.errors import (
 )
 from portal.links.manner import Manner
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
+from portal.links.options import require_redirect
 from portal.links.prefilled import Prefilled
 from portal.links.token import Claims, NotOurToken, hash_token, read_token, write_token
 from portal.users.models import User
@@ -35,38 +36,10 @@ from portal.users.models import User
 REQUESTS_EVERY = timedelta(days=1)
 WARNED_BEFORE = timedelta(days=1)  # its end; of a link that lives no longer nobody is warned
 DEFAULT_LIFE = timedelta(days=7)
-LONGEST_LIFE = timedelta(days=366)
 MISTYPED = "mistyped"  # the reason of a failure that asked no app
 TRIES, TRIES_WITHIN = 10, timedelta(minutes=10)
 NO_INTEGRATION = "0" * 24  # stands in the token and the address of a link that connects an app alone
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-
-
-def parse_life(text: str) -> timedelta:
-    """Read `7d`, `12h`, `90m`, `30s` or plain seconds. Raises `BadLinkOption`."""
-    match = re.fullmatch(r"\s*(\d{1,9})\s*([dhms]?)\s*", text, re.ASCII)
-    life = timedelta(**{_UNITS[match[2] or "s"]: int(match[1])}) if match else timedelta(0)
-    if not timedelta(0) < life <= LONGEST_LIFE:
-        raise BadLinkOption(f"“{text}” is not a life for a link: write 7d, 12h or 90m, at most a year.")
-    return life
-
-
-def require_redirect(url: str | None) -> str | None:
-    """The address to come back to; None for none. Raises `BadLinkOption`."""
-    if url:
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            parts = urlsplit("")
-        if (
-            parts.scheme not in ("https", "http")
-            or not parts.hostname
-            or len(url) > 2000
-            or re.search(r"[\s<>\"\\]", url)
-        ):
-            raise BadLinkOption(f"“{url[:200]}” is no address to come back to: it must begin with https://.")
-    return url or None
 
 
 def create_link(
@@ -171,24 +144,6 @@ def require_usable(link: Link, at: datetime) -> None:
     }
     if refusal := refusals.get(link.state(at)):
         raise refusal(link)
-
-
-def in_state(state: LinkState, at: datetime) -> sa.ColumnElement[bool]:
-    """The condition that a link is in this state at the moment `at`; the same as `Link.state` says of a row.
-
-    Each is in the words of the index of its state (see `models`).
-    """
-    goes_on = sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at > at)
-    has_not_ended = sa.func.coalesce(Link.finished_at, Link.revoked_at).is_(None)
-    conditions: dict[LinkState, sa.ColumnElement[bool]] = {
-        LinkState.finished: Link.finished_at.is_not(None),
-        LinkState.revoked: sa.and_(Link.finished_at.is_(None), Link.revoked_at.is_not(None)),
-        LinkState.expired: sa.and_(has_not_ended, Link.expires_at <= at),
-        LinkState.verified: sa.and_(goes_on, Link.verified_at.is_not(None)),
-        LinkState.opened: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_not(None)),
-        LinkState.created: sa.and_(goes_on, Link.verified_at.is_(None), Link.opened_at.is_(None)),
-    }
-    return conditions[state]
 
 
 def _stamp(session: Session, link_id: str, column: str, at: datetime) -> bool:

@@ -13,31 +13,10 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from portal.operators.errors import NoPasskeysHere, PasskeyRefused
 from portal.operators.models import Operator, Passkey, PasskeyChallenge
-from portal.refusals import Refusal
 
 CHALLENGE_LIFE = timedelta(minutes=5)
-
-
-class PasskeyRefused(Refusal):
-    """What the browser sent doesn't prove anything: unknown key, old challenge, wrong origin."""
-
-    title = "This passkey can’t be used"
-
-    def message(self) -> str:
-        return "It isn’t known here, or the attempt took too long. Try once more, or sign in with a link."
-
-
-class NoPasskeysHere(Refusal):
-    """Browsers bind passkeys to a host name."""
-
-    status = 409
-    title = "Passkeys need a host name"
-
-    def message(self) -> str:
-        return (
-            "This portal is reached by an IP address. Set PORTAL_BASE_URL to a name, such as https://install.example."
-        )
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,18 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from portal.db import changes_one
 from portal.environments import Environment
-from portal.operators.errors import DomainNotAllowed, LastAdmin, NotInvited, OtherPerson
+from portal.operators.errors import (
+    BadEmail,
+    DomainNotAllowed,
+    InvitationUnusable,
+    LastAdmin,
+    NotInvited,
+    OtherPerson,
+    UnknownOperator,
+)
 from portal.operators.models import Invitation, Operator, OperatorSession, Role
-from portal.refusals import Refusal
 from portal.settings import Settings
 
 INVITATION_LIFE = timedelta(hours=1)
@@ -21,38 +29,6 @@ SESSION_LIFE = timedelta(days=14)  # without being seen
 SEEN_EVERY = timedelta(minutes=1)
 PROOF_LIFE = timedelta(minutes=15)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
-
-
-class BadEmail(Refusal):
-    """Not an e-mail address."""
-
-    title = "This is no e-mail address"
-
-    def __init__(self, given: str) -> None:
-        super().__init__(f"“{given[:80]}” is no e-mail address: write one such as ada@vendor.example.")
-
-
-class UnknownOperator(Refusal):
-    """No operator by that address."""
-
-    status = 404
-    title = "No such operator"
-
-    def __init__(self, email: str) -> None:
-        super().__init__(f"There is no operator “{email}”. `flask operator list` shows them.")
-
-
-class InvitationUnusable(Refusal):
-    """The sign-in link was used, is over, or isn't one of ours."""
-
-    status = 410
-    title = "This sign-in link can’t be used"
-
-    def message(self) -> str:
-        return (
-            "A sign-in link works once, within an hour of being made. "
-            "Ask an administrator, or whoever set this portal up, for a new one."
-        )
 
 
 def _hash(token: str) -> str:
@@ -114,13 +90,8 @@ def sign_in(session: Session, token: str, *, browser: str, now: datetime) -> tup
 
 
 def _use(session: Session, invitation: Invitation, now: datetime) -> None:
-    used = session.execute(
-        sa.update(Invitation)
-        .where(Invitation.id == invitation.id, Invitation.used_at.is_(None))
-        .values(used_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    if used.rowcount != 1:  # type: ignore[attr-defined]
+    unused = Invitation.id == invitation.id, Invitation.used_at.is_(None)
+    if not changes_one(session, sa.update(Invitation).where(*unused).values(used_at=now)):
         raise InvitationUnusable
 
 

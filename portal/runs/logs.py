@@ -1,15 +1,16 @@
-"""What is asked of runs that have been: lists, failures, counts; and how they are forgotten."""
+"""The logs of runs: how they are written, listed and forgotten."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
 from portal.db import settings_of
-from portal.runs.models import Run, RunState, RunStep, WorkflowDay
+from portal.runs.models import Run, RunState, RunStep
 from portal.runs.turns import leg_name
 
 BATCH = 500
@@ -19,6 +20,28 @@ MOST_LEGS = 5000  # of the runs of a batch, if it isn't one alone
 def log_days(session: Session) -> int:
     """How many days logs of runs are kept."""
     return settings_of(session).run_log_days
+
+
+_NEW = sa.insert(RunStep)
+
+
+def write_steps(session: Session, rows: list[dict[str, Any]], *, may_be_again: bool) -> None:
+    """Keep what steps did. Where they may have been tried before, further attempts at one go into the same row."""
+    if may_be_again:
+        rows = [row for row in rows if not _is_again(session, row)]
+    if rows:
+        session.execute(_NEW, rows)
+
+
+def _is_again(session: Session, facts: dict[str, Any]) -> bool:
+    row = session.scalar(sa.select(RunStep).where(RunStep.run_id == facts["run_id"], RunStep.path == facts["path"]))
+    if row is None:
+        return False
+    row.attempts += 1
+    for name in ("state", "stopped_at", "input", "output", "error"):
+        setattr(row, name, facts[name])
+    session.flush()
+    return True
 
 
 def list_runs(
@@ -39,36 +62,6 @@ def list_runs(
         statement = statement.where(Run.state == RunState.failed)
     order = (Run.created_at.desc(), Run.id.desc()) if is_newest_first else (Run.created_at, Run.id)
     return list(session.scalars(statement.order_by(*order).limit(limit).offset(offset)))
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What the runs of a workflow that have ended came to."""
-
-    runs: int
-    errors: int
-    actions: int
-
-
-def count_runs(session: Session, workflow_id: str) -> Counts:
-    """All that was ever counted of a workflow."""
-    row = session.execute(
-        sa.select(
-            sa.func.coalesce(sa.func.sum(WorkflowDay.runs), 0),
-            sa.func.coalesce(sa.func.sum(WorkflowDay.errors), 0),
-            sa.func.coalesce(sa.func.sum(WorkflowDay.actions), 0),
-        ).where(WorkflowDay.workflow_id == workflow_id)
-    ).one()
-    return Counts(*(int(number) for number in row))
-
-
-def days_of(session: Session, now: datetime, *, workflow_id: str | None = None, days: int = 30) -> list[WorkflowDay]:
-    """What was counted on each of the last days, oldest first; of one workflow or of each."""
-    first: date = (now - timedelta(days=days - 1)).date()
-    statement = sa.select(WorkflowDay).where(WorkflowDay.day >= first).order_by(WorkflowDay.day)
-    if workflow_id is not None:
-        statement = statement.where(WorkflowDay.workflow_id == workflow_id)
-    return list(session.scalars(statement))
 
 
 def forget_old_runs(session: Session, before: datetime) -> int:

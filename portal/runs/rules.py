@@ -16,8 +16,9 @@ from portal.db import insert_new
 from portal.ids import new_id
 from portal.keys.ring import KeyRing, keys_of
 from portal.runs.errors import ItemTooDeep, ItemTooLarge, NoRoom, NotRunning, UnknownRun
+from portal.runs.failing import tell_failure
 from portal.runs.models import Run, RunState, SeenItem
-from portal.runs.turns import end_run, enqueue_leg, hold_child, tell_failure
+from portal.runs.turns import end_run, enqueue_leg, hold_child
 from portal.workflows.blocks import name_of
 from portal.workflows.definition import LARGEST_VALUE, read_definition
 from portal.workflows.models import ChildWorkflow, Workflow

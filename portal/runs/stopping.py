@@ -10,15 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
-from portal.db import is_alone_in_writing
+from portal.db import changes_one, is_alone_in_writing
 from portal.environments import Environment
 from portal.events.kinds import CREDENTIAL_BROKEN
 from portal.events.rules import announce
 from portal.keys.ring import KeyRing
+from portal.runs.counting import count_ended
 from portal.runs.errors import NotWaiting, RunEnded
 from portal.runs.models import Run, RunState
 from portal.runs.turns import (
-    count_ended,
     end_run,
     enqueue_leg,
     hold_child,
@@ -81,11 +81,12 @@ def pause(session: Session, run: Run, progress: int, because: str, block_name: s
         InstallationCredential.credential_id == credential_id,
     )
     if not session.scalar(sa.select(is_in_use).where(ChildWorkflow.id == run.child_id)):
-        _go_on(session, current)
+        go_on(session, current)
     return True
 
 
-def _go_on(session: Session, run: Run) -> None:
+def go_on(session: Session, run: Run) -> None:
+    """Let a run go on where it stands, by a leg of its own."""
     run.state, run.leg, run.is_parked = RunState.queued, run.leg + 1, False
     session.flush()
     enqueue_leg(session, run)
@@ -99,18 +100,13 @@ def resume(session: Session, child: ChildWorkflow) -> None:
         sa.select(Run).where(Run.child_id == child.id, Run.state == RunState.paused).order_by(Run.number)
     )
     for run in held:
-        _go_on(session, run)
+        go_on(session, run)
 
 
 def try_now(session: Session, run: Run, now: datetime) -> None:
     """Let a run that waits for its next attempt have it at once. Raises `NotWaiting` when it does something else."""
-    touched = session.execute(
-        sa.update(Run)
-        .where(Run.id == run.id, Run.state == RunState.retrying, Run.next_at > now)
-        .values(leg=Run.leg + 1, next_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    if touched.rowcount != 1:  # type: ignore[attr-defined]
+    waits = Run.state == RunState.retrying, Run.next_at > now
+    if not changes_one(session, sa.update(Run).where(Run.id == run.id, *waits).values(leg=Run.leg + 1, next_at=now)):
         raise NotWaiting
     enqueue_leg(session, session.get_one(Run, run.id, populate_existing=True))
 
@@ -120,13 +116,12 @@ def stop_run(session: Session, run: Run, now: datetime) -> None:
 
     A request that is under way is not taken back; nothing follows it.
     """
-    touched = session.execute(
+    stopped = (
         sa.update(Run)
         .where(Run.id == run.id, Run.ended_at.is_(None))
         .values(error=sa.func.coalesce(Run.error, "It was stopped by hand."), state=RunState.cancelled)
-        .execution_options(synchronize_session=False)
     )
-    if touched.rowcount != 1:  # type: ignore[attr-defined]
+    if not changes_one(session, stopped):
         raise RunEnded
     end_run(session, session.get_one(Run, run.id, populate_existing=True), RunState.cancelled, now)
 

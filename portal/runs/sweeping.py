@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal.background import ended_work, hourly
 from portal.clock import now
-from portal.db import transaction
+from portal.db import changes_one, transaction
 from portal.runs.models import Run, RunState
 from portal.runs.turns import enqueue_leg, has_earlier, leg_name
 
@@ -80,13 +80,12 @@ def _go_on(session: Session, found: _Found) -> bool:
         .where(Run.id == found.id, Run.leg == found.leg, Run.state == found.state, Run.ended_at.is_(None))
         .with_for_update(skip_locked=True, key_share=True)
     )
-    taken = session.execute(
+    taken = (
         sa.update(Run)
         .where(Run.id.in_(same.scalar_subquery()))
         .values(state=RunState.queued, leg=Run.leg + 1, is_parked=False)
-        .execution_options(synchronize_session=False)
     )
-    if taken.rowcount != 1:  # type: ignore[attr-defined]
+    if not changes_one(session, taken):
         return False
     enqueue_leg(session, session.get_one(Run, found.id, populate_existing=True))
     return True

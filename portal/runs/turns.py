@@ -1,4 +1,4 @@
-"""How a run takes its turn, goes on from step to step, waits, fails and ends; one transaction of the caller's for each.
+"""How a run takes its turn, goes on, waits at a delay and ends; one transaction of the caller's for each.
 
 Items of a child run in their order: a leg that finds an earlier run of its child unfinished is parked, and that one
 wakes it.
@@ -6,29 +6,20 @@ wakes it.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from portal.background import Queue, enqueue
-from portal.db import insert_new, is_alone_in_writing
-from portal.environments import Environment
-from portal.events.kinds import RUN_FAILED
-from portal.events.rules import announce
-from portal.ids import new_id
-from portal.runs.models import Run, RunState, WorkflowDay
+from portal.db import changes_one, is_alone_in_writing
+from portal.runs.counting import count_run
+from portal.runs.models import Run, RunState
 from portal.workflows.models import ChildWorkflow
 
 RUNS = Queue("runs", at_once=32, per_partition=1, is_in_order=True)
 
-# The wait before each further attempt at a step; after these it is the last one each time.
-WAITS = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120, 300))
-LONGEST_FOR_A_PLACE = timedelta(seconds=30)
-GIVEN_UP_AFTER = timedelta(days=1)
 MOST_PROGRESS = 2000  # steps of one run, turns of loops counted each
 
 
@@ -38,13 +29,12 @@ def hold_child(session: Session, child_id: str) -> bool:
     Whoever changes a child, its runs or its watch on account of each other holds it first, so that nobody decides on
     what another one is changing, and no two wait for each other.
     """
-    held = session.execute(
+    touched = (
         sa.update(ChildWorkflow)
         .where(ChildWorkflow.id == child_id, ChildWorkflow.is_active, ChildWorkflow.removed_at.is_(None))
         .values(runs_made=ChildWorkflow.runs_made)
-        .execution_options(synchronize_session=False)
     )
-    return held.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+    return changes_one(session, touched)
 
 
 def enqueue_leg(session: Session, run: Run, delay: float = 0) -> None:
@@ -136,25 +126,6 @@ _FOLLOWING = (
     .with_for_update(key_share=True)
     .execution_options(populate_existing=True)
 )
-_COUNT = (
-    sa.update(WorkflowDay)
-    .where(
-        WorkflowDay.workflow_id == sa.bindparam("of_workflow"),
-        WorkflowDay.environment == sa.bindparam("of_environment", type_=WorkflowDay.environment.type),
-        WorkflowDay.day == sa.bindparam("of_day"),
-    )
-    .values(
-        runs=WorkflowDay.runs + sa.bindparam("new_runs"),
-        errors=WorkflowDay.errors + sa.bindparam("new_errors"),
-        actions=WorkflowDay.actions + sa.bindparam("new_actions"),
-    )
-)
-_UNSYNCHRONISED = {"synchronize_session": False}
-
-
-def _changes_one(session: Session, statement: sa.Update, values: dict[str, Any]) -> bool:
-    done = session.execute(statement, values, execution_options=_UNSYNCHRONISED)
-    return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
 
 
 def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> bool:
@@ -167,9 +138,9 @@ def claim_leg(session: Session, run_id: str, leg: int, now: datetime) -> bool:
         # So that the child can't go on, nor an earlier run of it end, between the look at them and what follows.
         session.execute(_HOLD_CHILD, {"run_id": run_id})
         session.execute(_HOLD_LEG, place)
-    if _changes_one(session, _CLAIM, {**place, "moment": now}):
+    if changes_one(session, _CLAIM, {**place, "moment": now}):
         return True
-    _changes_one(session, _PARK, place)
+    changes_one(session, _PARK, place)
     return False
 
 
@@ -198,7 +169,7 @@ def advance(
 
     False when the run was stopped, or somebody else finished the step.
     """
-    is_kept = _changes_one(
+    is_kept = changes_one(
         session,
         _ADVANCE,
         {
@@ -221,7 +192,7 @@ def advance(
 def hold_step(session: Session, run: Run, progress: int) -> Run | None:
     """The run for writing, if it still stands at this step."""
     place = {"run_id": run.id, "this_leg": run.leg, "at_progress": progress}
-    if not _changes_one(session, _TOUCH, place):
+    if not changes_one(session, _TOUCH, place):
         return None
     return session.get_one(Run, run.id, populate_existing=True)
 
@@ -233,116 +204,6 @@ def end_run(session: Session, run: Run, state: RunState, now: datetime) -> None:
     session.flush()
     count_run(session, run, now, actions=run.actions, is_error=state is RunState.failed)
     wake_next(session, run)
-
-
-def count_run(session: Session, run: Run, now: datetime, *, actions: int, is_error: bool = False) -> None:
-    """Count a run that has ended."""
-    count_ended(session, run.workflow_id, run.environment, now, actions=actions, errors=int(is_error))
-
-
-def count_ended(
-    session: Session,
-    workflow_id: str,
-    environment: Environment,
-    now: datetime,
-    *,
-    runs: int = 1,
-    actions: int = 0,
-    errors: int = 0,
-) -> None:
-    """Count runs of a workflow that have ended."""
-    facts = {
-        "of_workflow": workflow_id,
-        "of_environment": environment,
-        "of_day": now.date(),
-        "new_runs": runs,
-        "new_errors": errors,
-        "new_actions": actions,
-    }
-    if not _changes_one(session, _COUNT, facts):
-        row = {"workflow_id": workflow_id, "environment": environment, "day": now.date()}
-        insert_new(session, WorkflowDay, {"id": new_id(), **row, "runs": 0, "errors": 0, "actions": 0})
-        _changes_one(session, _COUNT, facts)
-
-
-def fail(
-    session: Session,
-    run: Run,
-    progress: int,
-    because: str,
-    *,
-    block: tuple[str, str],
-    integration_id: str,
-    now: datetime,
-) -> bool:
-    """End a run at a step that can't succeed, and tell the vendor. `block` is the step's id and name."""
-    current = hold_step(session, run, progress)
-    if current is None:
-        return False
-    current.error, current.error_block, current.attempts = because[:1000], block[1], current.attempts + 1
-    end_run(session, current, RunState.failed, now)
-    tell_failure(session, run, because, block_name=block[1], integration_id=integration_id, now=now)
-    return True
-
-
-def tell_failure(
-    session: Session, run: Run, because: str, *, block_name: str, integration_id: str, now: datetime
-) -> None:
-    """Tell the vendor that a run has failed."""
-    announce(
-        session,
-        RUN_FAILED,
-        {
-            "userId": run.user_id,
-            "workflowId": run.workflow_id,
-            "integrationId": integration_id,
-            "executionId": run.id,
-            "block": block_name,
-            "message": because,
-        },
-        environment=run.environment,
-        now=now,
-    )
-
-
-def put_off(
-    session: Session,
-    run: Run,
-    progress: int,
-    because: str,
-    *,
-    wait: timedelta | None,
-    is_try: bool,
-    block_name: str,
-    now: datetime,
-) -> datetime | None:
-    """Try the step again later; None when the run was stopped, or its day is over (then it is the caller's to fail).
-
-    What was no try, because there was no place for it, waits as long as it has been waiting: it comes half as often
-    each time, so that many that find no place don't keep the engine busy.
-    """
-    current = hold_step(session, run, progress)
-    if current is None:
-        return None
-    # Before the first try it says since when there was no place.
-    since = current.failing_since or now
-    if is_try:
-        since = since if current.attempts else now
-        if now - since >= GIVEN_UP_AFTER:
-            return None
-        current.attempts += 1
-        current.error, current.error_block = because[:1000], block_name
-    current.failing_since = since
-    pause = wait or WAITS[min(current.attempts, len(WAITS)) - 1]
-    if not is_try:
-        pause = min(max(pause, now - since), LONGEST_FOR_A_PLACE)
-    # Not all at once: what failed together would come back together.
-    seconds = pause.total_seconds() * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
-    current.state, current.next_at = RunState.retrying, now + timedelta(seconds=seconds)
-    current.leg += 1
-    session.flush()
-    enqueue_leg(session, current, delay=seconds)
-    return current.next_at
 
 
 def delay(session: Session, run: Run, progress: int, length: timedelta, sealed_memory: bytes, now: datetime) -> bool:

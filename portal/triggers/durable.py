@@ -20,7 +20,7 @@ from portal.http import NoAnswer, NotJSON, Outbound, Request
 from portal.keys.ring import KeyRing, SealBroken
 from portal.runs.executing import judge, silence_of
 from portal.runs.outcomes import Done, Failed
-from portal.triggers import polling  # noqa: F401 - importing is what declares the watcher
+from portal.triggers import watching  # noqa: F401 - importing is what declares the watcher
 from portal.triggers.asking import search
 from portal.triggers.hooks import Listening, listening, registration_of, take_away
 from portal.triggers.models import Hook

@@ -19,71 +19,19 @@ from portal.catalogue.declarations import PLACE
 from portal.catalogue.triggers import Webhook
 from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import open_values
-from portal.db import settings_of
+from portal.db import changes_one, settings_of
 from portal.http import Request
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.keys.ring import keys_of
-from portal.refusals import Refusal
 from portal.runs.models import Run
 from portal.runs.rules import TOGETHER, Item, record_items, require_room
 from portal.runs.turns import hold_child
 from portal.triggers.asking import search
+from portal.triggers.errors import AddressChanging, NotAnItem, SignatureWrong, TooManyItems, UnknownAddress
 from portal.triggers.models import Hook
 from portal.triggers.rules import enqueue_hook_work, hash_address, trigger_of
 from portal.workflows.models import ChildWorkflow, Workflow
-
-
-class UnknownAddress(Refusal):
-    """Nothing listens at this address, or no longer."""
-
-    status = 404
-    title = "Nothing listens here"
-
-    def message(self) -> str:
-        return "No webhook is expected at this address. If it was registered once, take the registration away."
-
-
-class SignatureWrong(Refusal):
-    """The webhook isn't signed as its app declares."""
-
-    status = 401
-    title = "The signature doesn’t hold"
-
-    def message(self) -> str:
-        return "This webhook isn’t signed as it should be, so it was not taken."
-
-
-class NotAnItem(Refusal):
-    """The body of a webhook isn't what the app's declaration says."""
-
-    title = "This can’t be read"
-
-    def message(self) -> str:
-        return "The body is no JSON, or holds nothing where the app’s declaration looks for items."
-
-
-class TooManyItems(Refusal):
-    """The webhook tells of more items than are taken at once."""
-
-    status = 413
-    title = "That is too much at once"
-
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"A webhook can tell of {TOGETHER} items here, and this one has {count:,}: send them in several."
-        )
-
-
-class AddressChanging(Refusal):
-    """What listens at the address is being replaced at this moment."""
-
-    status = 503
-    title = "One moment"
-    retry_after = 1
-
-    def message(self) -> str:
-        return "What listens here is being replaced at this moment, so nothing was taken: send it again."
 
 
 @dataclass(frozen=True)
@@ -166,13 +114,8 @@ def _items_in(webhook: Webhook, body: bytes) -> list[Item]:
 
 
 def _note_receipt(session: Session, hook: Hook, now: datetime) -> None:
-    still = session.execute(
-        sa.update(Hook)
-        .where(Hook.child_id == hook.child_id, Hook.address_hash == hook.address_hash)
-        .values(received_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    if still.rowcount != 1:  # type: ignore[attr-defined]
+    same = Hook.child_id == hook.child_id, Hook.address_hash == hook.address_hash
+    if not changes_one(session, sa.update(Hook).where(*same).values(received_at=now)):
         raise AddressChanging
 
 

@@ -1,4 +1,4 @@
-"""The watcher: asks apps for every child whose poll is due, and starts what a schedule is due for.
+"""What is due for one child: its app is asked for new items, or a schedule's run is started.
 
 Polls are no durable workflows: a child's place is in its row, so that a crash loses nothing; it is asked again.
 """
@@ -6,25 +6,21 @@ Polls are no durable workflows: a child's place is in its row, so that a crash l
 from __future__ import annotations
 
 import random
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from flask import Flask, current_app
+from flask import current_app
 from sqlalchemy.orm import Session, joinedload
 
-from portal.background import continuous
 from portal.catalogue import App
 from portal.catalogue.triggers import Cursor, Poll
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
 from portal.credentials.rules import open_values
-from portal.db import transaction
-from portal.faults import note
+from portal.db import changes_one, transaction
 from portal.http import Outbound
 from portal.integrations.models import Integration
 from portal.keys.ring import KeyRing
@@ -32,7 +28,6 @@ from portal.runs.errors import NoRoom
 from portal.runs.rules import TOGETHER, Item, has_room, record_items, require_room, unseen
 from portal.runs.stopping import break_credential
 from portal.runs.turns import hold_child
-from portal.settings import Settings
 from portal.triggers.asking import CursorLost, NotAsked, Page, Walk, ask, is_before, write
 from portal.triggers.models import Watch
 from portal.triggers.rules import set_schedule, stop_asking, trigger_of
@@ -41,94 +36,10 @@ from portal.workflows.models import ChildWorkflow, Workflow
 
 log = structlog.get_logger(__name__)
 
-TICK = 0.2  # seconds between two looks for what is due
-AT_ONCE = 64
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=60)  # for which a child is a node's alone
 MOST_PAGES = 10  # of one child before others have their turn
 WAIT_FOR_ROOM = timedelta(seconds=10)
 LONGEST_BACKOFF = timedelta(minutes=5)
-
-
-@continuous
-def watch_children(ended: threading.Event) -> None:
-    """Ask for whatever is due, until the engine ends."""
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    settings: Settings = app.config["PORTAL_SETTINGS"]
-    release_own(settings.executor_id)
-    free = threading.Semaphore(AT_ONCE)
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="watch") as pool:
-        while not ended.wait(TICK):
-            try:
-                due = claim_due(settings.executor_id, now(), _take_all(free))
-            except Exception as error:
-                note(error)
-                due = Claimed([], AT_ONCE)
-            for _ in range(due.unused):
-                free.release()
-            for child_id in due.children:
-                pool.submit(_in_turn, app, child_id, free)
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """Children to ask for now, and how many more could have been."""
-
-    children: list[str]
-    unused: int
-
-
-def _take_all(free: threading.Semaphore) -> int:
-    taken = 0
-    while free.acquire(blocking=False):
-        taken += 1
-    return taken
-
-
-def _in_turn(app: Flask, child_id: str, free: threading.Semaphore) -> None:
-    try:
-        with app.app_context():
-            ask_for(child_id)
-    except Exception as error:
-        log.error("a watch failed", child=child_id, reference=note(error))  # noqa: TRY400 - note logs the place
-    finally:
-        free.release()
-
-
-def release_own(executor_id: str) -> None:
-    """Let go of what this node was asking when it ended."""
-    with transaction() as session:
-        session.execute(
-            sa.update(Watch)
-            .where(Watch.claimed_by == executor_id, Watch.next_at.is_not(None))
-            .values(next_at=now(), claimed_by=None)
-            .execution_options(synchronize_session=False)
-        )
-
-
-def claim_due(executor_id: str, at: datetime, most: int) -> Claimed:
-    """Take up to `most` children that are due, for a while; others may have them if nothing comes of it."""
-    if most == 0:
-        return Claimed([], 0)
-    due = (
-        sa.select(Watch.child_id)
-        .where(Watch.next_at <= at)
-        .order_by(Watch.next_at)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
-    with transaction() as session:
-        ids = list(session.scalars(due))
-        if not ids:
-            return Claimed([], most)
-        # Asked for again while writing: of two nodes one gets each child.
-        taken = session.scalars(
-            sa.update(Watch)
-            .where(Watch.child_id.in_(ids), Watch.next_at <= at)
-            .values(next_at=at + LEASE, claimed_by=executor_id)
-            .returning(Watch.child_id)
-            .execution_options(synchronize_session=False)
-        ).all()
-    return Claimed(list(taken), most - len(taken))
 
 
 @dataclass(frozen=True)
@@ -304,13 +215,7 @@ def _record(asked: _Asked, items: list[Item], values: dict[str, Any]) -> bool:
     with transaction() as session:
         if items and not hold_child(session, asked.child.id):
             return False
-        still = session.execute(
-            sa.update(Watch)
-            .where(Watch.child_id == asked.child.id, *_same(asked))
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
-        if still.rowcount != 1:  # type: ignore[attr-defined]
+        if not _update(session, asked, **values):
             return False
         if items:
             child = session.get_one(
@@ -326,12 +231,7 @@ def _record(asked: _Asked, items: list[Item], values: dict[str, Any]) -> bool:
 def _wait_for_room(asked: _Asked) -> None:
     """Ask again when the child has got through some of what it has; its place stays where it is."""
     with transaction() as session:
-        session.execute(
-            sa.update(Watch)
-            .where(Watch.child_id == asked.child.id, *_same(asked))
-            .values(next_at=now() + _pace(WAIT_FOR_ROOM), claimed_by=None)
-            .execution_options(synchronize_session=False)
-        )
+        _update(session, asked, next_at=now() + _pace(WAIT_FOR_ROOM), claimed_by=None)
 
 
 def _pace(every: timedelta) -> timedelta:
@@ -346,22 +246,14 @@ def _note_failure(asked: _Asked, problem: NotAsked) -> None:
     with transaction() as session:
         wait = problem.wait or min(asked.trigger.every * 2 ** min(asked.failures, 8), LONGEST_BACKOFF)
         told = {"asked_at": now(), "error": because, "failures": Watch.failures + 1} if problem.is_try else {}
-        still = session.execute(
-            sa.update(Watch)
-            .where(Watch.child_id == asked.child.id, *_same(asked))
-            .values(
-                **told,
-                next_at=now() + _pace(max(wait, timedelta(seconds=1))),
-                claimed_by=None,
-            )
-            .execution_options(synchronize_session=False)
-        )
-        is_ours = still.rowcount == 1  # type: ignore[attr-defined]
+        next_at = now() + _pace(max(wait, timedelta(seconds=1)))
+        is_ours = _update(session, asked, **told, next_at=next_at, claimed_by=None)
         if is_ours and problem.is_refused and asked.credential_id is not None:
             # Where another one has taken its place, the next poll asks with that.
             break_credential(session, asked.credential_id, because, now())
 
 
-def _same(asked: _Asked) -> tuple[sa.ColumnElement[bool], ...]:
-    """The condition that a watch wasn't stopped since it was asked, nor begun anew."""
-    return Watch.next_at.is_not(None), Watch.begun_at == asked.begun_at
+def _update(session: Session, asked: _Asked, **values: Any) -> bool:
+    """Write into the child's row; False when it was stopped since it was asked for, or began anew."""
+    same = Watch.child_id == asked.child.id, Watch.next_at.is_not(None), Watch.begun_at == asked.begun_at
+    return changes_one(session, sa.update(Watch).where(*same).values(**values))

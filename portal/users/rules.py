@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from string import ascii_uppercase
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -25,6 +26,16 @@ class UnknownUser(Refusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is no user “{name}”. Check the spelling, or make the user first.")
+
+
+class SeveralUsers(Refusal):
+    """Nobody has this very username, and several have it in other capitals."""
+
+    status = 409
+    title = "This is more than one user"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Several usernames are “{name}” in other capitals. Type it exactly as it is written.")
 
 
 class UsernameTaken(Refusal):
@@ -50,45 +61,79 @@ class BadUsername(Refusal):
 
 
 def find_user(session: Session, name: str) -> User:
-    """The user with this id or username in the session's environment. Raises `UnknownUser`."""
-    named = sa.select(User).where(sa.or_(User.id == name, User.username == name))
-    user = session.scalar(named.order_by(User.id != name).limit(1))
+    """The user with this id or username in the session's environment. Raises `UnknownUser`, `SeveralUsers`."""
+    user = look_up_user(session, name)
     if user is None:
         raise UnknownUser(name)
     return user
 
 
-def find_spelled(session: Session, name: str) -> User | None:
-    """The user with this id or username, as typed or in lower case, as `search_users` looks for it."""
-    spelled = sa.select(User).where(sa.or_(User.id == name, User.username.in_([name, name.lower()])))
-    return session.scalar(spelled.order_by(User.id != name, User.username != name).limit(1))
+def look_up_user(session: Session, name: str) -> User | None:
+    """The same; None when there is none.
+
+    Whoever has the very name that was typed comes first; else it may be typed in other capitals, as long as that names
+    one user alone. Raises `SeveralUsers`.
+    """
+    is_exact = sa.case((User.id == name, 0), (User.username == name, 1), else_=2)
+    named = sa.or_(User.id == name, User.small_username.in_(_spellings(name)))
+    found = session.execute(sa.select(User, is_exact).where(named).order_by(is_exact).limit(2)).all()
+    if len(found) == 2 and found[0][1] == 2:
+        raise SeveralUsers(name)
+    return found[0][0] if found else None
 
 
-def begins_with(text: str) -> sa.ColumnElement[bool]:
-    """The condition that a username begins with `text`; an index answers it."""
-    return sa.and_(User.username >= text, User.username < text + "\U0010ffff")
+def begins_with(spelling: str) -> sa.ColumnElement[bool]:
+    """The condition that a username in small letters begins so; an index answers it."""
+    return sa.and_(User.small_username >= spelling, User.small_username < spelling + "\U0010ffff")
 
 
 def search_users(session: Session, text: str, limit: int) -> list[User]:
-    """The first users, by name, whose username begins with `text`, as typed or in lower case; nobody for no text."""
+    """The first users, by name, whose username begins with `text`, in whatever capitals; nobody for no text."""
     text = text.strip()[:255]
     if not text:
         return []
-    # One question for each spelling: both at once would be answered by sorting all whom either finds.
+    # One question for each spelling: all at once would be answered by sorting everybody whom they find.
     found = [
         user
-        for start in {text, text.lower()}
-        for user in session.scalars(sa.select(User).where(begins_with(start)).order_by(User.username).limit(limit))
+        for spelling in _spellings(text)
+        for user in session.scalars(
+            sa.select(User).where(begins_with(spelling)).order_by(User.small_username, User.id).limit(limit)
+        )
     ]
-    return sorted(found, key=lambda user: user.username)[:limit]
+    return sorted(found, key=lambda user: (_small(user.username), user.id))[:limit]
 
 
 def spelling_of(session: Session, text: str) -> str:
-    """The beginning of a username as it is kept: as typed if anybody's begins so, else in lower case."""
-    text = text.strip()[:255]
-    if session.scalar(sa.select(User.id).where(begins_with(text)).limit(1)):
-        return text
-    return text.lower()
+    """The beginning of a username in the spelling that anybody's begins with, for `begins_with`."""
+    spellings = _spellings(text.strip()[:255])
+    there = (one for one in spellings if session.scalar(sa.select(User.id).where(begins_with(one)).limit(1)))
+    return next(there, spellings[0])
+
+
+def _spellings(text: str) -> list[str]:
+    """How a name that is typed so may stand in the index of names in small letters.
+
+    That knows the small letters of ASCII alone: other letters are looked for as typed, all small, and all large.
+    """
+    typed = (text, _beyond_ascii(str.lower, text), _beyond_ascii(str.upper, text))
+    return list(dict.fromkeys(map(_small, typed)))
+
+
+_SMALL = {ord(letter): letter.lower() for letter in ascii_uppercase}
+
+
+def _small(text: str) -> str:
+    return text.translate(_SMALL)
+
+
+def _beyond_ascii(change: Callable[[str], str], text: str) -> str:
+    """The text with its letters beyond ASCII changed, where one such letter comes of it."""
+
+    def changed(letter: str) -> str:
+        new = letter if letter.isascii() else change(letter)
+        return letter if len(new) > 1 or new.isascii() else new
+
+    return "".join(map(changed, text))
 
 
 def create_user(session: Session, username: str, *, now: datetime, full_name: str | None = None) -> User:

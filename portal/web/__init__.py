@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.local import LocalProxy
 
 from portal import faults
+from portal.clock import now
 from portal.colour import accent_css
 from portal.languages import ENGLISH, choose, language, sentence, speak
 from portal.languages.language import DAY, DAY_OF_YEAR
@@ -91,8 +92,6 @@ def _is_for_operators() -> bool:
 
 
 def _this_year(at: datetime) -> bool:
-    from portal.clock import now
-
     return at.year == now().year
 
 

@@ -30,13 +30,8 @@ def find_workflow(session: Session, name: str) -> Workflow:
     return found[0]
 
 
-def workflows_to_install(session: Session, integration_id: str, chosen: Sequence[str] | None) -> list[Workflow]:
-    """The integration's workflows in their order; only the `chosen` ids when a link names some."""
-    return [workflow for workflow, _ in newest_versions(session, integration_id, chosen)]
-
-
 def newest_versions(session: Session, integration_id: str, chosen: Sequence[str] | None) -> list[Published]:
-    """The same workflows, each with its newest published version."""
+    """The integration's workflows in order, each with its newest version; only the `chosen` when a link names some."""
     statement = (
         sa.select(Workflow, WorkflowVersion)
         .join(

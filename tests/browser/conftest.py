@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright
 
+from tests.browser.desk import desk  # noqa: F401 - a fixture
 from tests.chromium import find_chromium
 from tests.running import HERE, Running
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from portal.demo.seed import INTEGRATION, OPERATOR
-from tests.browser.test_dashboard import PAGES, goto, hold
+from tests.browser.desk import PAGES, goto, hold
 
 NAME = """() => {
   const e = document.activeElement;

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_dashboard import desk, hold  # noqa: F401 - a fixture
+from tests.browser.desk import hold
 
 
 def shown(page):
@@ -15,7 +15,7 @@ def shown(page):
 
 
 @pytest.fixture
-def settings_page(desk, portal):  # noqa: F811 - pytest hands the fixture in by its name
+def settings_page(desk, portal):
     page = desk()
     page.goto(f"{portal.base}/dashboard/settings")
     yield page

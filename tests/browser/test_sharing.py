@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_dashboard import LOOKS, desk, hold  # noqa: F401 - a fixture
+from tests.browser.desk import LOOKS, hold
 from tests.running import SCREENS
 
 INTEGRATION = "Magento: stream new orders"
@@ -34,7 +34,7 @@ def selected(page):
     return page.evaluate("() => getSelection().toString()").strip()
 
 
-def test_the_new_link_is_selected_as_the_page_opens(desk, portal):  # noqa: F811
+def test_the_new_link_is_selected_as_the_page_opens(desk, portal):
     page = desk()
     share(page, portal, "selected@luma.example")
     link = page.get_by_label("Install link").input_value()
@@ -60,7 +60,7 @@ def test_without_a_script_one_tap_selects_the_whole_link(portal, chromium):
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_what_is_wrong_in_the_dialog_stands_at_its_field_and_has_the_focus(desk, portal, look):  # noqa: F811
+def test_what_is_wrong_in_the_dialog_stands_at_its_field_and_has_the_focus(desk, portal, look):
     portal.link("taken@shop.example")
     page = desk(**LOOKS[look])
     dialog(page, portal)
@@ -119,7 +119,7 @@ def trouble(portal):
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_trouble_is_named_in_words_and_looks_right(desk, portal, trouble, look):  # noqa: F811
+def test_trouble_is_named_in_words_and_looks_right(desk, portal, trouble, look):
     page = desk(**LOOKS[look])
     expect(page.get_by_text("Magento, Store URL: “There is no shop at this address.”").first).to_be_visible()
     sizes = [
@@ -153,7 +153,7 @@ def test_trouble_is_named_in_words_and_looks_right(desk, portal, trouble, look):
     hold(page)
 
 
-def test_a_button_that_is_pressed_twice_makes_one_link(desk, portal):  # noqa: F811
+def test_a_button_that_is_pressed_twice_makes_one_link(desk, portal):
     page = desk()
     dialog(page, portal)
     page.get_by_role("radio", name="Share with a new user").check()

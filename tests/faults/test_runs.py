@@ -16,7 +16,7 @@ from portal.sandbox.store import add_order
 from portal.triggers.models import Watch
 from portal.workflows.models import ChildWorkflow
 from tests.runtime import SEND, Ingest, World, answers, end, make_world, takes, workflow
-from tests.stage import wait_until
+from tests.stage import close, hang, wait_until
 
 ORDERS = workflow("{poll: order_created, every: 1s}", SEND, name="Orders")
 EVENTS = workflow("{event: made}", SEND, name="Events")
@@ -28,8 +28,7 @@ def ingest(server):
     server.env |= {"PORTAL_DEMO_INGEST_URL": made.url, "PORTAL_ENGINE_POLLING": "0.01"}
     yield made
     made.closing.set()
-    made.shutdown()
-    made.server_close()
+    end(made)
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def world(app, instance, shop, provider, ingest):
     made = make_world(instance, shop, provider, ingest)
     with made.app.app_context():
         yield World(made.app, ingest, shop, provider)
-    end(made)
+    close(made.app)
 
 
 def give(child, items):
@@ -105,8 +104,6 @@ def test_an_ingest_that_is_bad_for_one_user_holds_up_nobody_else(server, world, 
 
 
 def test_the_server_ends_within_five_seconds_also_while_a_shop_hangs(server, world, provider):
-    from tests.stage import hang
-
     provider.behave = hang
     world.install(ORDERS, values={"store_url": provider.url, "access_token": "t"})
     server.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+import sqlalchemy as sa
 import yaml
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -63,6 +64,7 @@ def test_the_example_of_an_app_has_no_defects(tmp_path):
     assert check(file) == []
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # compared by the test after this one
 def test_migrations_make_the_tables_of_the_models(app):
     engine = app.extensions["database"].engine
     with engine.connect() as connection:
@@ -71,6 +73,17 @@ def test_migrations_make_the_tables_of_the_models(app):
         )
         assert compare_metadata(context, Base.metadata) == []
         assert set(inspect(connection).get_table_names()) >= OURS
+
+
+def test_migrations_make_the_indexes_of_the_models_to_the_word(app):
+    def indexes(engine) -> dict[str, str]:
+        written = sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+        with engine.connect() as connection:
+            return {name: sql for name, sql in connection.execute(written) if name.startswith("ix_")}
+
+    plain = sa.create_engine("sqlite://")
+    Base.metadata.create_all(plain, [Base.metadata.tables[name] for name in OURS])
+    assert indexes(app.extensions["database"].engine) == indexes(plain)
 
 
 def test_production_without_secrets_does_not_start_and_says_what_to_set(tmp_path, monkeypatch):

@@ -132,6 +132,21 @@ def test_a_user_s_token_shows_nothing_of_another_user(backend, user, integration
     assert backend.get("/integrations", headers=headers)["data"][0]["installed"] is False
 
 
+def test_a_user_may_be_named_in_whatever_capitals(backend, user, integration):
+    address = "/users/{}/integrations/" + integration + "/install-url"
+    assert backend.get("/users/ADA@Shop.Example")["userId"] == user
+    assert backend.get(address.format("Ada@shop.example"))["linkId"]
+    headers = {"x-alloy-user-token": backend.get(f"/users/{user}/token")["token"], "Authorization": ""}
+    assert backend.get("/workflows?userId=ADA@shop.example", headers=headers)["data"]
+
+    other = backend.post("/users", {"username": "ADA@shop.example"})["userId"]
+    assert backend.get("/users/ADA@shop.example")["userId"] == other
+    assert backend.get("/users/ada@shop.example")["userId"] == user
+    status, said = backend.refusal("DELETE", "/users/Ada@shop.example")
+    assert (status, "Type it exactly as it is written." in said) == (409, True)
+    assert len(backend.get("/users")["data"]) == 2
+
+
 def test_the_other_environment_s_key_sees_nothing(backend, make_backend, calls, user, integration, install, make_link):
     """Whatever a call names, it isn't there; and every list is empty."""
     installation = install(integration)

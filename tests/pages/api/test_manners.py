@@ -15,6 +15,7 @@ from portal.api import hooks
 from portal.clock import now
 from portal.db import transaction
 from portal.idempotency.models import IdempotentCall
+from portal.web.limits import Limiter
 from tests.backend import data
 
 
@@ -100,8 +101,6 @@ def test_a_key_that_can_not_be_is_refused(backend, key):
 
 
 def test_what_is_left_is_told_and_too_much_is_refused(backend, app):
-    from portal.web.limits import Limiter
-
     app.extensions["limiter"] = Limiter("3 per hour")
     told = [backend.call("GET", "/users").headers["RateLimit-Remaining"] for _ in range(3)]
     assert told == ["2", "1", "0"]

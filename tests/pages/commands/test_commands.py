@@ -10,12 +10,14 @@ import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
 
+from portal import create_app
 from portal.audit.models import AuditEntry
 from portal.credentials.models import Credential
 from portal.credentials.rules import open_values
 from portal.db import transaction
 from portal.demo.seed import INTEGRATION
 from portal.events.models import Delivery, DeliveryState
+from portal.settings import read_settings
 from tests.backend import change
 from tests.install_page import InstallPage
 from tests.stage import Made
@@ -51,6 +53,12 @@ def test_a_link_is_printed_alone_in_the_documented_form(flask):
     )
     assert short["url"].startswith("http://portal.example/embedded-install?")
     assert short["state"] == "created"
+
+
+def test_a_user_is_found_in_whatever_capitals_and_not_made_twice(flask):
+    flask("user", "create", "Ada@Shop.example")
+    options = ("--integration", NAME, "--user", "ada@shop.EXAMPLE", "--create-user", "--json")
+    assert document(flask("link", "create", *options))["username"] == "Ada@Shop.example"
 
 
 def test_a_link_is_made_with_a_language_and_values_to_begin_with(flask, app):
@@ -213,9 +221,6 @@ def test_the_sandbox_has_a_token_and_takes_orders(flask, shop):
 
 
 def test_health_and_the_public_key_are_served_and_metrics_are_not_public_in_production(app, instance):
-    from portal import create_app
-    from portal.settings import read_settings
-
     client = app.test_client()
     assert client.get("/healthz").json == {"status": "ok"}
     ready = client.get("/readyz")

@@ -329,3 +329,13 @@ def test_an_export_shows_no_secret_of_an_address_either(desk, sign_in, app, user
     file = sign_in(Role.member).client.get(f"{task}/file").text
     assert "https://hooks.example/x?token=…" in file
     assert "t0psecret" not in file
+
+
+def test_an_event_shows_what_was_sent_and_is_delivered_again(desk, user, integration, install, backend):
+    install(integration)
+    event = backend.get("/events")["data"][0]["eventId"]
+    page = desk.get(f"/dashboard/events/{event}")
+    assert f'"userId": "{user}"' in page.text
+    assert desk.post(f"/dashboard/events/{event}/redeliver").html.count("http://127.0.0.1:9/webhook") == 2
+    assert "installation.finished" in desk.get("/dashboard/events?state=pending").text
+    assert "No event is like that." in desk.get("/dashboard/events?state=delivered").text

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from sqlalchemy import event
 
 from benchmarks.dashboard import FIRST, OPERATOR, QUESTIONS
@@ -26,6 +25,7 @@ from portal.integrations.rules import apply_declaration
 from portal.operators.models import Operator, OperatorSession, Role
 from portal.operators.rules import invite, start_session
 from portal.settings import read_settings
+from tests.stage import close
 
 FEW, MANY = 2_000, 12_000
 AT_ONCE = 10  # steps between two looks at the count
@@ -96,12 +96,6 @@ def portals(tmp_path_factory, blank) -> Iterator[tuple[Filled, Filled]]:
     yield both[0], both[1]
     for one in both:
         close(one.app)
-
-
-def close(app: Flask) -> None:
-    for name in ("outbound", "background_outbound"):
-        app.extensions[name].close()
-    app.extensions["database"].engine.dispose()
 
 
 @pytest.mark.parametrize("environment", Environment)

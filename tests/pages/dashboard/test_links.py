@@ -12,8 +12,8 @@ from sqlalchemy import event
 
 from portal.clock import now
 from portal.db import transaction
+from portal.links.finding import in_state
 from portal.links.models import FailedTry, Link, LinkState
-from portal.links.rules import in_state
 from tests.backend import change, link_in
 
 

@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from portal import attention
 from portal.api_keys.rules import create_api_key
-from portal.attention import MOST_A_DAY, count_everything, installations_by_day, what_needs_attention, who_waits
+from portal.attention import deliveries, what_needs_attention
+from portal.attention.figures import MOST_A_DAY, count_everything, installations_by_day
+from portal.attention.links import who_waits
 from portal.clock import now
 from portal.db import transaction
 from portal.environments import Environment
@@ -30,7 +31,7 @@ from portal.operators.rules import start_session
 from portal.tasks.rules import start_task
 from portal.users.export import EXPORT
 from portal.users.models import User
-from portal.users.rules import find_spelled, search_users
+from portal.users.rules import look_up_user, search_users
 from tests.backend import change
 from tests.install_page import InstallPage
 
@@ -55,8 +56,8 @@ QUESTIONS = {
     "links?state=asked&order=oldest": "ix_links_requested",
     "links?state=asked&integration=x": "ix_links_requested_of_integration",
     "users": "ix_users_environment_created_at_id",
-    "users?order=a-z": "sqlite_autoindex_users_2",
-    "users?user=ada&order=z-a": "sqlite_autoindex_users_2",
+    "users?order=a-z": "ix_users_environment_small_username_id",
+    "users?user=Ada&order=z-a": "ix_users_environment_small_username_id",
     "installations": "ix_installations_standing",
     "installations?order=oldest": "ix_installations_standing",
     "installations?state=stopped": "ix_installations_state",
@@ -153,7 +154,7 @@ def test_no_question_of_the_overview_reads_a_whole_table(app, plans):
         count_everything(session, now())
         installations_by_day(session, now())
         search_users(session, "Ada", 8)
-        find_spelled(session, "Ada")
+        look_up_user(session, "Ada")
         last_failures(session, ["f" * 24, "e" * 24])
         who_waits(session, [Link(id="f" * 24, requested_at=now())])
     assert len(plans) > 13
@@ -286,7 +287,7 @@ def test_an_endpoint_of_the_other_environment_shows_nothing(desk, app, user):
 
 
 def test_many_failures_of_an_endpoint_are_counted_as_far_as_they_say(desk, app, user, monkeypatch):
-    monkeypatch.setattr(attention, "MOST_FAILING", 3)
+    monkeypatch.setattr(deliveries, "MOST_FAILING", 3)
     with app.app_context(), transaction(Environment.production) as session:
         for _ in range(4):
             announce(session, "installation.finished", {}, environment=Environment.production, now=now())

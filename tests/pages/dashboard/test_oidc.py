@@ -25,6 +25,7 @@ from tests.backend import change
 from tests.conftest import BASE
 from tests.install_page import View
 from tests.oidc_provider import CLIENT, SECRET, OpenIdProvider
+from tests.stage import close
 
 START, CALLBACK = "/dashboard/sign-in/oidc", "/dashboard/sign-in/oidc/callback"
 EMAIL = "ada@vendor.example"
@@ -50,8 +51,7 @@ def make_app(instance, idp):
 
     yield make
     for one in made:
-        one.extensions["outbound"].close()
-        one.extensions["database"].engine.dispose()
+        close(one)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.credentials.models import Credential
 from portal.db import transaction
+from portal.environments import Environment
 from portal.links.models import Link, LinkOrigin, LinkState
 from tests.backend import WITH_FIELDS, change, link_in
 from tests.install_page import InstallPage
@@ -233,8 +234,6 @@ def test_a_link_is_revoked_for_another_only_when_both_are_for_the_same(
 
 
 def test_a_link_of_the_other_environment_is_neither_replaced_nor_revoked(desk, make_backend, asking, user, app, links):
-    from portal.environments import Environment
-
     backend = make_backend(Environment.development)
     other = backend.post("/users", {"username": "dev@shop.example"})["userId"]
     old = backend.get(f"/users/{other}/integrations/{asking.id}/install-url")["linkId"]

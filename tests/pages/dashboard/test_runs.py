@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from portal.clock import now
-from portal.operators.models import Role
+from portal.credentials.models import Credential
+from portal.operators.models import OperatorSession, Role
 from portal.runs.models import Run, RunState
 from tests.backend import change
 from tests.pages.dashboard.runs import SENT, Runs
@@ -201,8 +202,6 @@ def test_who_may_only_read_is_offered_no_button(sign_in, runs, child):
 
 
 def test_the_overview_names_runs_that_failed_and_accounts_that_are_refused(desk, runs, child, backend, app):
-    from portal.credentials.models import Credential
-
     run = runs.make(child, RunState.failed, error="vendor.example answered 400.")
     change(
         app, sa.update(Credential).values(broken_at=now(), broken_because="Magento no longer accepts the credential.")
@@ -230,8 +229,6 @@ def test_a_user_s_logs_are_deleted_when_the_name_is_typed_with_a_receipt(desk, r
 
 
 def test_deleting_logs_wants_a_fresh_sign_in(desk, runs, child, user, app):
-    from portal.operators.models import OperatorSession
-
     run = runs.make(child)
     change(app, sa.update(OperatorSession).values(proved_at=now() - timedelta(hours=1)))
     assert desk.post(f"/dashboard/users/{user}/delete-logs", **{"confirm-logs": "ada@shop.example"}).status == 403

@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from portal.clock import now
+from portal.credentials.durable import forget_dead_drafts
 from portal.credentials.models import Credential
 from portal.db import transaction
+from portal.links.models import Link
 from tests.stage import answer, drip, hang, pour
 
 
@@ -224,10 +227,6 @@ def test_drafts_are_sealed_bound_to_their_link_and_die_with_it(app, install_page
 
     other = make_link(username="eve@other.example")
     assert "Connected as" not in app.test_client().get("/embedded-install", query_string=other.query).text
-
-    from portal.clock import now
-    from portal.credentials.durable import forget_dead_drafts
-    from portal.links.models import Link
 
     with app.app_context():
         with transaction() as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from portal.clock import now
 from portal.db import transaction
 from portal.installations.models import Installation
+from portal.keys.ring import KeyRing
 from portal.links.models import Link
 from portal.links.rules import revoke_link
 from portal.links.token import Claims, write_token
@@ -165,8 +167,6 @@ def test_the_prepared_first_view_is_the_page_that_would_be_rendered(app, link, m
         for name, value in View(client.get("/embedded-install", query_string=link.query)).inputs.items():
             if name == "press":
                 assert len(value["value"]) == 16
-        import re
-
         return re.sub(r'nonce="[^"]*"|name="press" value="[^"]*"', "", html)
 
     prepared = read()
@@ -197,8 +197,6 @@ def test_too_much_at_once_is_refused_with_a_sentence(app, link):
 
 
 def test_a_link_signed_with_a_key_that_another_process_just_made_works_at_once(app, link, make_link, monkeypatch):
-    from portal.keys.ring import KeyRing
-
     assert get(app, link.query).status == 200
     other_process = KeyRing(app.config["PORTAL_SETTINGS"])
     other_process.add_keys()

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.credentials.models import Credential
 from portal.db import transaction
+from portal.environments import Environment
 from portal.links.durable import forget_unused_windows
 from portal.links.models import Link, LinkOrigin
 from portal.web.limits import Limiter
@@ -262,8 +263,6 @@ def test_a_version_that_is_named_is_installed_and_updating_brings_the_newest(
 
 
 def test_a_window_of_one_environment_opens_nothing_of_the_other(modal, integration, shop_credential, app, make_backend):
-    from portal.environments import Environment
-
     shop_credential()
     other = make_backend(Environment.development)
     stranger = other.post("/users", {"username": "ada@shop.example"})["userId"]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask, current_app
 
 import portal.durable  # noqa: F401 - declares the durable work
-from portal import create_app
 from portal.background import Queue, chores, durable, enqueue, is_running, launch, migrate, step, stop
 from portal.background import engine as engine_module
 from portal.background.chores import look_after, tidy_up
@@ -20,8 +18,6 @@ from portal.background.engine import running
 from portal.background.work import client_for
 from portal.clock import now
 from portal.db import engine, transaction
-from portal.db.migrating import upgrade
-from portal.settings import read_settings
 from tests.stage import wait_until
 
 TRIALS = Queue("trials", at_once=4, per_partition=2)
@@ -64,17 +60,10 @@ def stand_there() -> None:
     gate.wait(PATIENCE)
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Flask]:
-    """A portal with its tables; the test is inside its context."""
+@pytest.fixture(autouse=True)
+def _anew() -> None:
     done.clear()
     gate.clear()
-    made = create_app(read_settings(instance=tmp_path, engine_polling=0.01))
-    with made.app_context():
-        upgrade(engine())
-        migrate(engine())
-        yield made
-        engine().dispose()
 
 
 @pytest.fixture

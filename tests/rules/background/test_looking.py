@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from dbos._sys_db import SystemDatabase
 from flask import Flask
 
-from portal import create_app
-from portal.background import Queue, durable, enqueue, looking, migrate, step
+from portal.background import Queue, durable, enqueue, looking, step
 from portal.background.engine import running
 from portal.db import engine, transaction
-from portal.db.migrating import upgrade
-from portal.settings import read_settings
 from tests.stage import wait_until
 
 IN_ORDER = Queue("looked-in-order", at_once=2, per_partition=1, is_in_order=True)
@@ -39,16 +33,9 @@ def write(word: str) -> None:
     done.append(word)
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Flask]:
-    """A portal with its tables; the test is inside its context."""
+@pytest.fixture(autouse=True)
+def _anew() -> None:
     done.clear()
-    made = create_app(read_settings(instance=tmp_path, engine_polling=0.01))
-    with made.app_context():
-        upgrade(engine())
-        migrate(engine())
-        yield made
-        engine().dispose()
 
 
 @pytest.fixture

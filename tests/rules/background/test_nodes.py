@@ -20,7 +20,7 @@ from portal.db import engine, transaction
 from portal.sandbox.shop import Shop
 from portal.settings import MissingSetting, read_settings
 from tests.node import HERE, kill, nodes_of, says
-from tests.runtime import SEND, Ingest, World, end, make_world, workflow
+from tests.runtime import SEND, World, quiet_world, workflow
 from tests.stage import Provider, wait_until
 
 LEFT = Queue("left", at_once=8, per_partition=8)
@@ -41,14 +41,8 @@ def write_down(word: str) -> None:
 def world(instance: Path, shop: Shop, provider: Provider) -> Iterator[World]:
     """A portal whose engine doesn't run here; the test is inside its context."""
     done.clear()
-    ingest = Ingest()
-    made = make_world(instance, shop, provider, ingest)
-    with made.app.app_context():
+    with quiet_world(instance, shop, provider) as made:
         yield made
-    ingest.closing.set()
-    end(made)
-    ingest.shutdown()
-    ingest.server_close()
 
 
 @pytest.fixture

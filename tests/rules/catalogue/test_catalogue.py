@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -24,13 +25,14 @@ from portal.catalogue import (
     read_account,
 )
 from portal.catalogue.loading import APPS, json_schema
-from portal.catalogue.sentences import _SENTENCES
+from portal.catalogue.sentences import SENTENCES
 from portal.http import Answer, Problem
 
 CATALOGUE = load_catalogue()
 URL = CATALOGUE["magento"].field("store_url")
 SECRET = CATALOGUE["magento"].field("access_token")
 LABEL = CATALOGUE["shopify"].field("shop")
+UUID = "12345678-1234-5678-1234-567812345678"
 
 
 def field(kind: str, **more) -> Field:
@@ -60,7 +62,12 @@ def field(kind: str, **more) -> Field:
         (LABEL, "https://Luma.myshopify.com/admin", "luma", "We read this as luma.myshopify.com."),
         (field("host"), "https://Shop.Example/admin", "shop.example", "We read this as shop.example."),
         (field("email"), "<mailto:a@b.example>", "a@b.example", "We read this as a@b.example."),
-        (field("uuid"), "{12345678123456781234567812345678}", "12345678-1234-5678-1234-567812345678", "We read"),
+        (
+            field("uuid"),
+            "{12345678123456781234567812345678}",
+            "12345678-1234-5678-1234-567812345678",
+            "We read this as 12345678-1234-5678-1234-567812345678.",
+        ),
         (field("number"), "1 000", "1000", "We read this as 1000."),
         (field("select", options={"eu": "Europe"}), "eu", "eu", None),
         (field("text", required=False), "  ", "", None),
@@ -69,8 +76,7 @@ def field(kind: str, **more) -> Field:
 def test_what_people_really_type_is_understood(declared, typed, value, note):
     cleaned = clean(declared, typed)
     assert cleaned.value == value
-    assert (cleaned.note or "").startswith(note or "")
-    assert (cleaned.note is None) == (note is None)
+    assert cleaned.note == note
 
 
 @pytest.mark.parametrize(
@@ -96,9 +102,8 @@ def test_what_people_really_type_is_understood(declared, typed, value, note):
     ],
 )
 def test_what_can_not_be_used_gets_its_sentence(declared, typed, sentence):
-    with pytest.raises(FieldProblem, match="") as problem:
+    with pytest.raises(FieldProblem, match=re.escape(sentence)):
         clean(declared, typed)
-    assert sentence in str(problem.value)
 
 
 EVERY_KIND = [URL, SECRET, LABEL, field("host"), field("text"), field("email"), field("uuid"), field("pem")]
@@ -196,7 +201,7 @@ def test_an_answer_that_is_no_success_is_rejected_for_its_reason(answer, reason)
 
 
 def test_there_is_a_sentence_for_everything_that_can_go_wrong():
-    assert set(_SENTENCES) == {*Reason, *Problem}
+    assert set(SENTENCES) == {*Reason, *Problem}
 
 
 def test_the_portals_own_apps_have_no_defects_and_cover_the_styles():

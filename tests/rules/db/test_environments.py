@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from portal.clock import now
 from portal.db import Base, InEnvironment, transaction
 from portal.environments import Environment
+from portal.links.models import Link
 from portal.tables import OURS
 from portal.users.models import User
 from portal.users.rules import UnknownUser, create_user, find_user
@@ -93,8 +94,6 @@ def test_what_is_added_is_stamped_and_can_not_be_smuggled(two):
 
 
 def test_relationships_and_joins_are_held_as_well(app, two, make_link):
-    from portal.links.models import Link
-
     made = make_link(username="ada@shop.example")
     with app.app_context():
         with transaction(DEVELOPMENT) as session:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal import create_app
 from portal.db import engine
-from portal.db.migrating import _config, upgrade
+from portal.db.migrating import alembic_config, upgrade
 from portal.links.models import Link
 from portal.settings import read_settings
 
@@ -42,7 +42,7 @@ INSERT INTO links
 def test_what_the_first_version_stored_is_there_after_the_upgrade(tmp_path):
     app = create_app(read_settings(instance=tmp_path))
     with app.app_context():
-        command.upgrade(_config(engine()), "0001")
+        command.upgrade(alembic_config(engine()), "0001")
         with engine().begin() as connection:
             for statement in FIRST.split(";\n"):
                 if statement.strip():

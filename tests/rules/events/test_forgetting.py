@@ -15,6 +15,7 @@ from portal.environments import Environment
 from portal.events.models import DeliveryAttempt, DeliveryState
 from portal.installations.changing import delete_user
 from portal.users.models import User
+from tests.stage import LOCKED, breaking
 
 from .conftest import Endpoint, answers, attempt_made, state, tell
 
@@ -92,19 +93,9 @@ def test_what_is_answered_while_a_user_is_deleted_or_later_is_not_kept(
 
 
 def test_a_busy_database_makes_no_attempt_twice(live: Flask, ada: User, endpoint: Endpoint) -> None:
-    busy: list[str] = []
-
-    def be_busy(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("INSERT INTO delivery_attempts") and len(busy) < 2:
-            busy.append(statement)
-            raise sa.exc.OperationalError("INSERT", {}, Exception("database is locked"))
-
-    sa.event.listen(engine(), "before_cursor_execute", be_busy)
-    try:
+    with breaking(engine(), "INSERT INTO delivery_attempts", LOCKED, times=2) as busy:
         delivery = tell(endpoint.url)
         assert attempt_made(delivery).status == 204
-    finally:
-        sa.event.remove(engine(), "before_cursor_execute", be_busy)
 
     assert len(busy) == 2
     assert len(endpoint.received) == 1

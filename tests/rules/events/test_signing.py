@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 
 from portal.events.payload import write_payload
+from portal.events.schedule import WAITS
 from portal.events.signing import alloy_signature_holds, sign, standard_signature_holds
 from portal.keys.reading import split_keys
 from portal.keys.ring import KeyRing
@@ -207,8 +208,6 @@ def test_the_documented_snippets_refuse_what_was_altered(
 
 
 def test_the_documented_waits_are_those_of_the_schedule() -> None:
-    from portal.events.schedule import WAITS
-
     units = {"second": 1, "minute": 60, "hour": 3600}
     rows = re.findall(r"^\| \d+ \| (\d+) (second|minute|hour)s? \|$", PAGE.read_text("utf-8"), re.MULTILINE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
 from portal.clock import now
@@ -11,9 +12,14 @@ from portal.links.models import Link, LinkOrigin, LinkState
 from portal.links.replacing import replace_link
 from portal.links.rules import create_link, find_by_id
 from portal.users.rules import create_user
-from tests.rules.runs.test_postgres import at_once, database, pytestmark, world
+from tests.postgres import at_once, needs_postgres
 
-__all__ = ["database", "pytestmark", "world"]
+pytestmark = needs_postgres
+
+
+@pytest.fixture
+def world(postgres_world):
+    return postgres_world
 
 
 def test_of_links_that_replace_the_same_one_at_once_one_can_be_used(world):

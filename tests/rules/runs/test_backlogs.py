@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from portal.clock import now
 from portal.db import engine, transaction
-from portal.runs import forgetting, logs, sweeping, turns
-from portal.runs.logs import Counts, count_runs
+from portal.runs import failing, forgetting, logs, sweeping, turns
+from portal.runs.counting import Counts, count_runs
 from portal.runs.models import Run
 from portal.runs.rules import Item, record_items
 from portal.triggers.rules import stop_children
 from portal.workflows.models import ChildWorkflow
-from tests.runtime import SEND, Ingest, end, make_world, workflow
+from tests.runtime import SEND, quiet_world, workflow
 
 FLOW = workflow("{event: go}", SEND, name="Backlog")
 
@@ -24,13 +24,8 @@ FLOW = workflow("{event: go}", SEND, name="Backlog")
 @pytest.fixture
 def world(instance, shop, provider):
     """The test is inside its context."""
-    ingest = Ingest()
-    made = make_world(instance, shop, provider, ingest)
-    with made.app.app_context():
+    with quiet_world(instance, shop, provider) as made:
         yield made
-    end(made)
-    ingest.shutdown()
-    ingest.server_close()
 
 
 @pytest.fixture
@@ -103,7 +98,7 @@ def test_dropped_runs_are_looked_for_in_batches_by_the_index_of_what_is_under_wa
 
 
 def test_a_run_that_finds_no_place_asks_for_one_less_and_less_often(world, monkeypatch):
-    monkeypatch.setattr(turns.random, "uniform", lambda least, _most: least)
+    monkeypatch.setattr(failing.random, "uniform", lambda least, _most: least)
     made = world.install(FLOW)
     run, at, waits = world.run(made, 1), now(), []
 
@@ -113,7 +108,7 @@ def test_a_run_that_finds_no_place_asks_for_one_less_and_less_often(world, monke
             assert turns.claim_leg(session, run, row.leg, at)
             wait = None if is_try else timedelta(seconds=1)
             facts = {"wait": wait, "is_try": is_try, "block_name": "Send it", "now": at}
-            return turns.put_off(session, session.get_one(Run, run), 0, "Why.", **facts)
+            return failing.put_off(session, session.get_one(Run, run), 0, "Why.", **facts)
 
     for _ in range(8):
         due = put_off(is_try=False)
@@ -122,7 +117,7 @@ def test_a_run_that_finds_no_place_asks_for_one_less_and_less_often(world, monke
     assert waits == [1, 1, 2, 4, 8, 16, 30, 30]
     assert (world.see(run).attempts, world.see(run).error) == (0, None)
     due = put_off(is_try=True)
-    assert due - at == turns.WAITS[0]
+    assert due - at == failing.WAITS[0]
     assert (world.see(run).attempts, world.see(run).failing_since) == (1, at), "the day begins with the first try"
 
 

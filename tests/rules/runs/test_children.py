@@ -14,8 +14,10 @@ from portal.credentials.models import Credential
 from portal.db import transaction
 from portal.environments import Environment
 from portal.installations.changing import activate_workflow, delete_credential, delete_user, remove_workflow
+from portal.integrations.declaration import parse_declaration
+from portal.integrations.rules import apply_declaration
 from portal.runs import stopping, sweeping
-from portal.runs.logs import count_runs
+from portal.runs.counting import count_runs
 from portal.runs.models import Run, SeenItem
 from portal.runs.rules import Item, record_items, rerun
 from portal.triggers.rules import start_children, stop_children, upgrade_child
@@ -156,18 +158,13 @@ def test_what_has_begun_is_finished_as_it_began_and_the_rest_in_the_new_way(worl
         upgrade_child(session, session.get_one(ChildWorkflow, child.id), now())
     with transaction() as session:  # the hour is over
         run = session.get_one(Run, first)
-        from portal.runs.stopping import _go_on
-
-        _go_on(session, run)
+        stopping.go_on(session, run)
     world.settled(child, 2)
     assert [asked.json for asked in world.ingest.of(child.user)] == [1, {"two": 1}, {"two": 1}, {"new": 2}]
     assert [world.see(run).version for run in (first, second)] == [1, 2]
 
 
 def apply(world, text):
-    from portal.integrations.declaration import parse_declaration
-    from portal.integrations.rules import apply_declaration
-
     with transaction() as session:
         apply_declaration(session, parse_declaration(text, world.app.extensions["catalogue"], source="t"), now())
 

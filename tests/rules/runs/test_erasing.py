@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.db import engine, transaction
 from portal.runs import forgetting, logs
+from portal.runs.counting import count_runs
 from portal.runs.forgetting import erase_logs, forget_old_logs
-from portal.runs.logs import count_runs
 from portal.runs.models import Run, RunStep, WorkflowDay
 from portal.runs.rules import rerun
 from tests.runtime import SEND, answers, workflow

@@ -5,125 +5,47 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
-import pwd
-import shutil
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from portal.background import migrate
 from portal.background.engine import running
 from portal.clock import now
 from portal.db import engine, transaction
-from portal.db.migrating import upgrade
 from portal.environments import Environment
 from portal.events.models import Delivery, DeliveryAttempt
 from portal.events.rules import Outcome, announce, record_attempt
 from portal.installations.changing import delete_user
 from portal.runs import rules, sweeping, turns
-from portal.runs.logs import count_runs
+from portal.runs.counting import count_runs
 from portal.runs.models import Run, RunState
 from portal.runs.rules import Item, record_items
 from portal.runs.turns import Progress
-from portal.sandbox.shop import Shop
 from portal.tasks.models import Task, TaskPart
 from portal.tasks.rules import do_batch
-from portal.triggers import polling
+from portal.triggers import polling, watching
 from portal.triggers.models import Hook
 from portal.triggers.rules import start_children, stop_children
 from portal.users.export import start_export
 from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
 from tests.node import kill, nodes_of, says
-from tests.runtime import SEND, Ingest, World, end, make_bare_world, take_every_event, workflow
-from tests.stage import Provider, free_port, wait_until
+from tests.postgres import at_once, needs_postgres
+from tests.runtime import SEND, workflow
+from tests.stage import wait_until
+
+pytestmark = needs_postgres
 
 
-def _programs() -> Path | None:
-    on_path = shutil.which("initdb")
-    found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in found if (folder / "initdb").exists()), None)
-
-
-PROGRAMS = _programs()
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed: `make test` does it on Debian")
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    """A PostgreSQL of these tests' own, thrown away afterwards; its URL."""
-    import tempfile
-
-    assert PROGRAMS is not None
-    # PostgreSQL doesn't start as root, and its folder must be its own.
-    owner = next((u for u in ("postgres", "nobody") if _is_user(u)), None) if os.getuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as folder:
-        if owner:
-            shutil.chown(folder, owner)
-        data, port = f"{folder}/data", free_port()
-        run: Callable[..., object] = lambda *command: subprocess.run(  # noqa: E731
-            command, user=owner, check=True, capture_output=True, cwd=folder
-        )
-        run(PROGRAMS / "initdb", "-D", data, "-U", "portal", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        options = f"-p {port} -k {folder} -c fsync=off -c listen_addresses= -c max_connections=60"
-        run(PROGRAMS / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start")
-        try:
-            yield f"postgresql+psycopg://portal@/postgres?host={folder}&port={port}"
-        finally:
-            run(PROGRAMS / "pg_ctl", "-D", data, "-m", "immediate", "stop")
-
-
-def _is_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
-
-
-@pytest.fixture(scope="module")
-def world(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A portal on it, whose engine doesn't run."""
-    instance = tmp_path_factory.mktemp("instance")
-    shop, provider, ingest = Shop(instance, 0), Provider(), Ingest()
-    threading.Thread(target=shop.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    made = make_bare_world(instance, shop, provider, ingest, database_url=database)
-    with made.app.app_context():
-        upgrade(engine())
-        migrate(engine())
-        take_every_event()
-        yield made
-        engine().dispose()
-    ingest.closing.set()
-    end(made)
-    for server in (shop, provider, ingest):
-        server.shutdown()
-        server.server_close()
+@pytest.fixture
+def world(postgres_world):
+    return postgres_world
 
 
 @pytest.fixture
 def child(world):
     return world.install(workflow("{event: go}", SEND, name="Flow"))
-
-
-def at_once(world, *jobs):
-    """Do these at the same moment, each in a thread of its own; what each gave."""
-    gate = threading.Barrier(len(jobs))
-
-    def do(job):
-        with world.app.app_context():
-            gate.wait()
-            return job()
-
-    with ThreadPoolExecutor(len(jobs)) as threads:
-        return [done.result(30) for done in [threads.submit(do, job) for job in jobs]]
 
 
 def give(child, *items):
@@ -245,8 +167,8 @@ def test_what_was_dropped_is_taken_up_once_by_two_nodes(world, child):
 def test_polls_are_claimed_by_one_node_each(world):
     children = [world.install(workflow("{poll: order_created}", SEND, name="Polled")) for _ in range(20)]
     at = now() + timedelta(seconds=1)
-    claimed = at_once(world, *[lambda n=n: polling.claim_due(f"node-{n}", at, 20).children for n in range(4)])
-    while more := polling.claim_due("node-9", at, 20).children:
+    claimed = at_once(world, *[lambda n=n: watching.claim_due(f"node-{n}", at, 20).children for n in range(4)])
+    while more := watching.claim_due("node-9", at, 20).children:
         claimed.append(more)
     assert sorted(c for some in claimed for c in some) == sorted(child.id for child in children)
 

@@ -9,9 +9,9 @@ import pytest
 
 from portal.clock import now
 from portal.db import transaction
-from portal.runs import rules, turns
+from portal.runs import failing, rules, turns
+from portal.runs.counting import count_runs
 from portal.runs.errors import ItemTooDeep, ItemTooLarge, NotRunning
-from portal.runs.logs import count_runs
 from portal.runs.models import Run
 from portal.runs.rules import Item, record_items, rerun
 from portal.triggers.rules import stop_children
@@ -87,7 +87,7 @@ def test_what_fails_for_good_is_told_and_the_next_item_goes_on(world):
 def test_what_fails_for_a_day_is_given_up(world, monkeypatch):
     child = world.install(MANUAL)
     world.ingest.behaves_for[child.user] = answers(500)
-    monkeypatch.setattr(turns, "GIVEN_UP_AFTER", turns.WAITS[0])
+    monkeypatch.setattr(failing, "GIVEN_UP_AFTER", failing.WAITS[0])
     run = world.ran(child, 1)
     assert (run.state, run.error) == ("failed", "127.0.0.1 answered 500. It was tried for a day.")
     assert run.steps[0].attempts == len(world.ingest.of(child.user)) >= 2

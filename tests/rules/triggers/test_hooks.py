@@ -162,9 +162,9 @@ def test_a_webhook_that_crosses_the_change_of_its_address_is_asked_for_again(liv
 def test_a_busy_database_is_told_in_json_and_the_webhook_is_taken_later(live, client, monkeypatch):
     child = installed(live)
     ((address, secret),) = registered(live, child)
-    monkeypatch.setattr(db, "BUSY_SECONDS", 0.01)
     with live.app.extensions["database"].engine.connect() as other:
-        other.execute(sa.update(Hook).values(error=None))
+        other.execute(sa.update(Hook).values(error=None))  # it may have to wait for the engine's own writing
+        monkeypatch.setattr(db, "BUSY_SECONDS", 0.01)
         answer = post(client, address, {"entity_id": 6}, secret)
         other.rollback()
     assert (answer.status_code, answer.headers["Retry-After"], set(answer.json)) == (503, "5", {"message"})

@@ -24,10 +24,11 @@ from portal.db import transaction
 from portal.runs import rules
 from portal.runs.models import Run
 from portal.runs.rules import item_of
-from portal.triggers import asking, polling
+from portal.triggers import asking, polling, watching
 from portal.triggers import rules as trigger_rules
 from portal.triggers.models import Watch
 from tests.runtime import Ingest, end, make_world, workflow
+from tests.stage import close
 
 FORMAT = "%Y-%m-%d %H:%M:%S"
 OVERLAP = timedelta(minutes=2)
@@ -115,17 +116,15 @@ def desk(blank):
     world = make_world(folder / "instance", place, place, ingest, catalogue=(folder / "desk.yaml",))
     with world.app.app_context():
         yield SimpleNamespace(world=world, desk=made)
-    end(world)
-    for server in (made, ingest):
-        server.shutdown()
-        server.server_close()
+    close(world.app)
+    end(made, ingest)
     shutil.rmtree(folder)
 
 
 def test_polls_find_each_item_once(desk, monkeypatch):
     world, server = desk.world, desk.desk
     ours = SimpleNamespace(now=datetime(2026, 3, 2, 12, tzinfo=UTC))
-    for module in (polling, asking, trigger_rules):
+    for module in (watching, polling, asking, trigger_rules):
         if hasattr(module, "now"):
             monkeypatch.setattr(module, "now", lambda: ours.now)
     monkeypatch.setattr(polling, "TOGETHER", 2)  # so that a page takes two transactions
@@ -228,7 +227,7 @@ def test_polls_find_each_item_once(desk, monkeypatch):
                     polling.ask_for(self.child.id)
                 except KeyboardInterrupt:
                     pass
-            polling.release_own("local")
+            watching.release_own("local")
 
         @invariant()
         def nothing_is_taken_twice_nor_from_before(self):

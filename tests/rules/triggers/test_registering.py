@@ -7,7 +7,6 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-import sqlalchemy as sa
 
 from portal.clock import now
 from portal.db import engine, transaction
@@ -15,7 +14,7 @@ from portal.triggers.models import Hook
 from portal.triggers.rules import start_children, stop_children
 from portal.workflows.models import ChildWorkflow
 from tests.runtime import SEND, workflow
-from tests.stage import answer, wait_until
+from tests.stage import LOCKED, answer, breaking, wait_until
 
 PLACED = workflow("{webhook: order_placed}", SEND, name="Placed")
 
@@ -136,39 +135,22 @@ def test_a_listing_that_can_not_be_read_registers_nothing_blindly(desk, install,
     assert len(desk.hooks) == 1
 
 
+WHAT_THE_APP_SAID = "hook_id=?"  # as it is written down
+
+
 def test_a_busy_database_registers_nothing_twice(desk, install):
-    busy = []
-
-    def be_busy(_connection, _cursor, statement, *_):
-        # When what the app said is to be written down.
-        if "hook_id=?" in statement and len(busy) < 2:
-            busy.append(statement)
-            raise sa.exc.OperationalError("UPDATE", {}, Exception("database is locked"))
-
-    sa.event.listen(engine(), "before_cursor_execute", be_busy)
-    try:
+    with breaking(engine(), WHAT_THE_APP_SAID, LOCKED, times=2) as busy:
         child = install()
         wait_until(is_registered(child))
-    finally:
-        sa.event.remove(engine(), "before_cursor_execute", be_busy)
     assert len(busy) == 2
     assert desk.asked == ["POST"]
 
 
 def test_a_crash_after_the_app_was_asked_leaves_one_registration(desk, install):
-    crashed = []
-
-    def crash(_connection, _cursor, statement, *_):
-        if "hook_id=?" in statement and not crashed:
-            crashed.append(statement)
-            raise RuntimeError("the process ended here, and the step is done again")
-
-    sa.event.listen(engine(), "before_cursor_execute", crash)
-    try:
+    crash = RuntimeError("the process ended here, and the step is done again")
+    with breaking(engine(), WHAT_THE_APP_SAID, crash, times=1):
         child = install()
         wait_until(is_registered(child))
-    finally:
-        sa.event.remove(engine(), "before_cursor_execute", crash)
     assert desk.asked == ["POST", "GET"]
     assert len(desk.hooks) == 1
 

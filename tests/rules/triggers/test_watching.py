@@ -18,7 +18,7 @@ from portal.runs import rules
 from portal.runs.models import Run
 from portal.runs.rules import item_of
 from portal.sandbox.store import add_order
-from portal.triggers import polling
+from portal.triggers import polling, watching
 from portal.triggers.models import Watch
 from portal.triggers.rules import next_moment, start_children, stop_children
 from portal.workflows import checking
@@ -93,7 +93,7 @@ def test_moments_that_were_missed_are_made_up_for_once(world):
     child = world.install(workflow('{schedule: "0 * * * *"}', SEND, name="Hourly"))
     missed = (now() - timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
     set_watch(child, next_at=missed, since=missed.isoformat())
-    assert polling.claim_due("me", now(), 10).children == [child.id]
+    assert watching.claim_due("me", now(), 10).children == [child.id]
     for _ in range(2):
         polling.ask_for(child.id)
         set_watch(child, next_at=missed, since=missed.isoformat())  # a crash before the commit
@@ -255,7 +255,7 @@ def test_two_nodes_never_ask_for_the_same_child_at_once(world):
     def node(name):
         with world.app.app_context():
             gate.wait()
-            taken.extend(polling.claim_due(name, at, 12).children)
+            taken.extend(watching.claim_due(name, at, 12).children)
 
     threads = [threading.Thread(target=node, args=[str(number)]) for number in range(4)]
     for thread in threads:
@@ -263,7 +263,7 @@ def test_two_nodes_never_ask_for_the_same_child_at_once(world):
     for thread in threads:
         thread.join()
     assert sorted(taken) == sorted(child.id for child in children)
-    polling.release_own(watch(children[0]).claimed_by)
+    watching.release_own(watch(children[0]).claimed_by)
     assert watch(children[0]).claimed_by is None
     assert watch(children[0]).next_at <= now()
 
