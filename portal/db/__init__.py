@@ -25,6 +25,7 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from portal.db.prepared import Prepared
 from portal.environments import Environment
 from portal.settings import Settings
 
@@ -177,6 +178,16 @@ class Database:
         self.sessions = sessionmaker(self.engine, expire_on_commit=False, info=info)
         event.listen(self.sessions, "do_orm_execute", _only_own)
         event.listen(self.sessions, "before_flush", _stamp_own)
+        self._prepared: dict[sa.Select[*tuple[Any, ...]], Prepared] = {}
+
+    def ask(self, statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The first row of a query that is on the way of nearly every request (see `prepared`), or None.
+
+        It is put into SQL once, so the statement is one that stays. No environment is kept apart here.
+        """
+        if statement not in self._prepared:
+            self._prepared[statement] = Prepared(self.engine, statement)
+        return self._prepared[statement].first(values)
 
 
 def is_alone_in_writing(session: Session) -> bool:
