@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import (
     DeclarativeBase,
+    LoaderCriteriaOption,
     Mapped,
     ORMExecuteState,
     Session,
@@ -94,9 +96,13 @@ def _only_own(state: ORMExecuteState) -> None:
     environment = state.session.info.get(_SCOPE)
     if environment is None or state.is_insert or state.is_column_load:
         return
-    state.statement = state.statement.options(
-        with_loader_criteria(InEnvironment, lambda table: table.environment == environment, include_aliases=True)
-    )
+    state.statement = state.statement.options(_criteria(environment))
+
+
+@cache
+def _criteria(environment: Environment) -> LoaderCriteriaOption:
+    # Made once for each: looking through the lambda anew costs as much as a small query.
+    return with_loader_criteria(InEnvironment, lambda table: table.environment == environment, include_aliases=True)
 
 
 def _stamp_own(session: Session, _context: UOWTransaction, _instances: object) -> None:
