@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -160,14 +160,12 @@ def find_credential(session: Session, user_id: str, credential_id: str) -> Crede
     return found
 
 
-def activate(session: Session, drafts: Sequence[str], now: datetime) -> None:
-    """Make drafts count: they no longer hang on their link."""
-    session.execute(
-        sa.update(Credential)
-        .where(Credential.id.in_(drafts))
-        .values(link_id=None, updated_at=now)
-        .execution_options(synchronize_session=False)
-    )
+def activate(session: Session, credentials: Iterable[Credential], now: datetime) -> None:
+    """Make those that are drafts count: they no longer hang on their link."""
+    for credential in credentials:
+        if credential.is_draft:
+            credential.link_id, credential.updated_at = None, now
+    session.flush()
 
 
 def note_tested(session: Session, credential_id: str, account: str, now: datetime) -> None:

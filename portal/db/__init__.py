@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import (
     DeclarativeBase,
+    LoaderCriteriaOption,
     Mapped,
     ORMExecuteState,
     Session,
@@ -25,6 +27,7 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from portal.db.prepared import Prepared
 from portal.environments import Environment
 from portal.settings import Settings
 
@@ -93,9 +96,13 @@ def _only_own(state: ORMExecuteState) -> None:
     environment = state.session.info.get(_SCOPE)
     if environment is None or state.is_insert or state.is_column_load:
         return
-    state.statement = state.statement.options(
-        with_loader_criteria(InEnvironment, lambda table: table.environment == environment, include_aliases=True)
-    )
+    state.statement = state.statement.options(_criteria(environment))
+
+
+@cache
+def _criteria(environment: Environment) -> LoaderCriteriaOption:
+    # Made once for each: looking through the lambda anew costs as much as a small query.
+    return with_loader_criteria(InEnvironment, lambda table: table.environment == environment, include_aliases=True)
 
 
 def _stamp_own(session: Session, _context: UOWTransaction, _instances: object) -> None:
@@ -177,6 +184,16 @@ class Database:
         self.sessions = sessionmaker(self.engine, expire_on_commit=False, info=info)
         event.listen(self.sessions, "do_orm_execute", _only_own)
         event.listen(self.sessions, "before_flush", _stamp_own)
+        self._prepared: dict[sa.Select[*tuple[Any, ...]], Prepared] = {}
+
+    def ask(self, statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The first row of a query that is on the way of nearly every request (see `prepared`), or None.
+
+        It is put into SQL once, so the statement is one that stays. No environment is kept apart here.
+        """
+        if statement not in self._prepared:
+            self._prepared[statement] = Prepared(self.engine, statement)
+        return self._prepared[statement].first(values)
 
 
 def is_alone_in_writing(session: Session) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -49,10 +50,15 @@ def is_listening(session: Session, endpoint: Endpoint | None) -> bool:
 
 def subscribers(session: Session, kind: str, environment: Environment) -> list[Endpoint]:
     """The endpoints that take events of this kind now."""
-    known = session.scalars(
-        sa.select(Endpoint).where(Endpoint.environment == environment).order_by(Endpoint.created_at, Endpoint.id)
-    )
+    known = session.scalars(_of_environment(), {"in": environment})
     return [one for one in known if kind in one.kinds and is_listening(session, one)]
+
+
+@cache
+def _of_environment() -> sa.Select[Endpoint]:
+    # Built once: it is asked whenever something happens.
+    own = Endpoint.environment == sa.bindparam("in", type_=Endpoint.environment.type)
+    return sa.select(Endpoint).where(own).order_by(Endpoint.created_at, Endpoint.id)
 
 
 def add_endpoint(session: Session, *, name: str, url: str, kinds: Sequence[str], now: datetime) -> Endpoint:

@@ -73,8 +73,7 @@ class FirstViews:
 
     def _page(self, facts: Mapping[str, str], nonce: str, accepted: str) -> str | None:
         token = facts.get("token", "")
-        with self._database.engine.connect() as connection:
-            link = find_untouched(connection, self._keys.link_keys, token, facts.get("integrationId", ""), now())
+        link = find_untouched(self._database, self._keys.link_keys, token, facts.get("integrationId", ""), now())
         if link is None:
             return None
         settings = self._current.settings()

@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from portal.catalogue import Catalogue
 from portal.clock import now
 from portal.credentials.rules import credentials_at_hand, drop_draft
-from portal.db import reading, transaction
+from portal.db import database, transaction
 from portal.install import connecting
 from portal.install.first_view import make_ready
 from portal.install.sections import Section, lay_out
@@ -81,8 +81,7 @@ def open_link() -> ResponseReturnValue:
     """The form. Opening it never spends the link. What it shows of an untouched link is made ready for the next."""
     token, integration_id = request.args.get("token", ""), request.args.get("integrationId", "")
     keys = current_app.extensions["keys"].link_keys
-    with reading() as connection:
-        untouched = find_untouched(connection, keys, token, integration_id, now())
+    untouched = find_untouched(database(), keys, token, integration_id, now())
     if untouched is not None:
         speak_for(current_settings(), untouched.locale)
         with transaction() as session:

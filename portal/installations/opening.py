@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from portal.credentials.models import Credential
+from portal.db import Database
 from portal.integrations.models import Integration
 from portal.links.models import Link, LinkOrigin
 from portal.links.token import NotOurToken, hash_token, read_token
@@ -61,7 +62,7 @@ def _statement() -> sa.Select[*tuple[Any, ...]]:
 
 
 def find_untouched(
-    connection: sa.Connection, keys: Sequence[str], token: str, integration_id: str, now: datetime
+    database: Database, keys: Sequence[str], token: str, integration_id: str, now: datetime
 ) -> UntouchedLink | None:
     """The untouched link that `token` stands for; None for every other link, and for no link at all."""
     try:
@@ -69,7 +70,7 @@ def find_untouched(
             return None
     except NotOurToken:
         return None
-    row = connection.execute(_statement(), {"hash": hash_token(token), "now": now}).one_or_none()
+    row = database.ask(_statement(), {"hash": hash_token(token), "now": now})
     if row is None or row[0] != integration_id:
         return None
     return UntouchedLink(row[0], row[1], tuple(row[2] or ()), row[3], row[4], row[5], row[6])

@@ -69,8 +69,7 @@ def finish_installation(
         raise SettingsWrong(problems)
     before = _stood(session, earlier)
     installation = _installation_for(session, link, earlier, now)
-    activate(session, [credential.id for credential in chosen.values() if credential.is_draft], now)
-    session.flush()
+    activate(session, chosen.values(), now)
     for app, credential in chosen.items():
         session.add(InstallationCredential(installation_id=installation.id, app=app, credential_id=credential.id))
     drop_drafts(session, link.id)
@@ -81,10 +80,10 @@ def finish_installation(
         link.user_id,
         published,
         now,
+        there=_all_children(session, earlier.id) if installation is earlier else [],
         values=values,
         output_override=link.how.output_override,
     )
-    session.flush()
     is_same = earlier is not None and bool(before) and before[0].accounts == _accounts(session, installation.id)
     _set_going(session, children, {one.child.workflow_id: one for one in before}, is_same, now)
     if earlier is not None and earlier.id != installation.id:
@@ -207,7 +206,7 @@ def finish_connection(
     """Spend a link that installs nothing: the tested credentials count from now on. Raises as `finish_installation`."""
     spend(session, link, press=press, now=now)
     chosen = _require_all_apps(session, link, credential_ids)
-    activate(session, [credential.id for credential in chosen.values() if credential.is_draft], now)
+    activate(session, chosen.values(), now)
     drop_drafts(session, link.id)
     return list(chosen.values())
 
@@ -264,6 +263,11 @@ def end_installation(session: Session, installation: Installation, now: datetime
         .execution_options(synchronize_session=False)
     )
     return begun
+
+
+def _all_children(session: Session, installation_id: str) -> Sequence[ChildWorkflow]:
+    """The children of an installation, also those that were removed."""
+    return session.scalars(sa.select(ChildWorkflow).where(ChildWorkflow.installation_id == installation_id)).all()
 
 
 def standing_children(session: Session, installation_id: str) -> list[ChildWorkflow]:

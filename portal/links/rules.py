@@ -168,7 +168,11 @@ def mark_opened(session: Session, link_id: str, now: datetime) -> None:
     link = session.get_one(Link, link_id)
     if link.origin is LinkOrigin.link:
         _set_quiet(session, now, Link.id == link_id)
-        announce_about(session, link, LINK_OPENED, {"openedAt": moment(now)}, now)
+        _announce_opened(session, link, now)
+
+
+def _announce_opened(session: Session, link: Link, now: datetime) -> None:
+    announce_about(session, link, LINK_OPENED, {"openedAt": moment(now)}, now)
 
 
 def _set_quiet(session: Session, now: datetime, *which: sa.ColumnElement[bool]) -> None:
@@ -259,8 +263,9 @@ def spend(session: Session, link: Link, *, press: str, now: datetime) -> None:
     Raises what `require_usable` raises, as the row stands at this moment. `press` names the press of the button,
     so that the same press sent twice can be told from another tab.
     """
-    if link.opened_at is None and link.origin is LinkOrigin.link:
-        mark_opened(session, link.id, now)
+    # As `mark_opened` does, less what is emptied again at once.
+    if link.opened_at is None and link.origin is LinkOrigin.link and _stamp(session, link.id, "opened_at", now):
+        _announce_opened(session, link, now)
     spent = session.execute(
         sa.update(Link)
         .where(Link.id == link.id, Link.finished_at.is_(None), Link.revoked_at.is_(None), Link.expires_at > now)

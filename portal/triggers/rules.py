@@ -89,7 +89,8 @@ def begin_afresh(session: Session, child: ChildWorkflow, now: datetime) -> None:
 
 
 def _watch(session: Session, child: ChildWorkflow, now: datetime) -> None:
-    watch = session.get(Watch, child.id)
+    # A child that is just being made has none; both are then written together.
+    watch = None if child in session.new else session.get(Watch, child.id)
     if watch is None:
         watch = Watch(child_id=child.id)
         session.add(watch)

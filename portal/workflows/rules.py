@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.environments import Environment
+from portal.ids import new_id
 from portal.workflows.errors import NewFieldsAsked, UnknownWorkflow
 from portal.workflows.fields import clean_values, fields_of
 from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
@@ -86,19 +87,18 @@ def install_children(
     published: Sequence[Published],
     now: datetime,
     *,
+    there: Sequence[ChildWorkflow],
     values: Mapping[str, Mapping[str, Any]],
     output_override: Sequence[Any] = (),
 ) -> list[ChildWorkflow]:
-    """Copy each version into a running child of the installation; a child that is there already is brought to it."""
-    known = {
-        child.workflow_id: child
-        for child in session.scalars(sa.select(ChildWorkflow).where(ChildWorkflow.installation_id == installation_id))
-    }
+    """Copy each version into a running child of the installation; a child that is `there` already is brought to it."""
+    known = {child.workflow_id: child for child in there}
     children = []
     for parent, version in published:
         child = known.get(parent.id)
         if child is None:
             child = ChildWorkflow(
+                id=new_id(),
                 installation_id=installation_id,
                 environment=environment,
                 user_id=user_id,
@@ -112,7 +112,6 @@ def install_children(
         child.output_override = list(output_override) or None
         child.is_active, child.removed_at = True, None
         children.append(child)
-    session.flush()
     return children
 
 

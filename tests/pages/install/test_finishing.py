@@ -207,3 +207,15 @@ def test_a_credential_that_stopped_working_brings_the_form_with_the_reason(app, 
         assert view.status == 422
     assert "did not accept this access token" in view.text
     assert "magento-access_token" in view.inputs
+
+
+def test_a_finish_takes_no_more_statements_than_are_known(app, install_page, shop):
+    install_page.open()
+    asked = []
+    listened = app.extensions["database"].engine, "before_cursor_execute", lambda *facts: asked.append(facts[2])
+    sa.event.listen(*listened)
+    view = install_page.fill(magento__store_url=shop.url, magento__access_token=shop.token).finish()
+    sa.event.remove(*listened)
+    assert view.heading == "Magento is connected"
+    # They are what bounds installations a second. Preferences are read each second, whoever asks.
+    assert len([one for one in asked if "FROM preferences" not in one]) <= 22, asked
