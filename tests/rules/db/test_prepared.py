@@ -8,18 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from portal.clock import now
-from portal.db import database as database_of
-from portal.db import transaction
+from portal.db import database, transaction
 from portal.environments import Environment
 from portal.ids import new_id
 from portal.installations.opening import _statement
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import create_link
 from portal.users.rules import create_user
-from tests.rules.runs.test_postgres import database, world
-from tests.rules.runs.test_postgres import pytestmark as needs_postgres
-
-__all__ = ["database", "world"]
+from tests.postgres import needs_postgres
 
 # Every kind of value that our tables have: text, moments, JSON, names of a list, yes and no, and nothing.
 OF_LINK = sa.select(
@@ -43,9 +39,9 @@ def make(**more: object) -> Link:
 
 
 def both_ways(values):
-    with database_of().engine.connect() as connection:
+    with database().engine.connect() as connection:
         usual = connection.execute(OF_LINK, values).one_or_none()
-    return database_of().ask(OF_LINK, values), usual
+    return database().ask(OF_LINK, values), usual
 
 
 def holds_for_every_kind_of_value():
@@ -63,30 +59,30 @@ def test_a_row_is_the_same_whichever_way_it_is_asked_for(app):
 
 
 @needs_postgres
-def test_a_row_is_the_same_on_postgresql(world):
+def test_a_row_is_the_same_on_postgresql(postgres_world):
     holds_for_every_kind_of_value()
-    assert database_of().ask(_statement(), {"hash": "0" * 64, "now": now()}) is None
+    assert database().ask(_statement(), {"hash": "0" * 64, "now": now()}) is None
 
 
 @needs_postgres
-def test_connections_that_broke_off_are_replaced(world):
+def test_connections_that_broke_off_are_replaced(postgres_world):
     link = make(redirect_url="https://app.example")
     values = {"id": link.id, "now": now()}
-    with database_of().engine.connect() as connection:
-        assert database_of().ask(OF_LINK, values)  # over another connection, which is cut off then
+    with database().engine.connect() as connection:
+        assert database().ask(OF_LINK, values)  # over another connection, which is cut off then
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
         assert connection.exec_driver_sql(f"{others}current_database()").all()
         connection.invalidate()
-    assert database_of().ask(OF_LINK, values)[0] == link.id
+    assert database().ask(OF_LINK, values)[0] == link.id
 
 
 def test_a_fault_is_told_in_the_usual_words_and_without_values(app):
     with app.app_context():
-        database_of().ask(OF_LINK, {"id": "x", "now": now()})
-        with database_of().engine.begin() as connection:
+        database().ask(OF_LINK, {"id": "x", "now": now()})
+        with database().engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE links RENAME TO lost")
         with pytest.raises(sa.exc.OperationalError) as fault:
-            database_of().ask(OF_LINK, {"id": "secret", "now": now()})
+            database().ask(OF_LINK, {"id": "secret", "now": now()})
     assert "secret" not in str(fault.value)
 
 
