@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from portal.db import settings_of
 from portal.events.kinds import TEST
 from portal.events.models import Delivery, DeliveryAttempt, DeliveryState
 from portal.installations.finding import has_installed_since
-from portal.installations.models import Installation
+from portal.installations.models import Installation, InstallationDay
 from portal.integrations.models import Integration
 from portal.links.finding import is_answered, last_failures
 from portal.links.models import FailedTry, Link, LinkOrigin, LinkState
@@ -31,7 +31,7 @@ SOON = timedelta(days=1)
 LOOK_BACK = timedelta(days=7)
 MOST = 10  # of each kind; the lists have all of them
 LOOKED_AT = 200  # rows that a question may look at one by one
-MOST_COUNTED, MOST_A_DAY = 10_000, 1_000  # as far as is counted
+MOST_COUNTED = 1_000  # as far as is counted
 MOST_FAILING = 100  # deliveries to an endpoint, in a state, that are looked at
 
 
@@ -277,7 +277,7 @@ def count_runs(session: Session, now: datetime, days: int = 30) -> RunCounts:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is, `MOST_COUNTED` at the most of each; `MOST_A_DAY` of deliveries."""
+    """How much there is, `MOST_COUNTED` at the most of each."""
 
     users: int
     installations: int
@@ -296,34 +296,22 @@ def count_everything(session: Session, now: datetime) -> Counts:
         users=_count(session, sa.select(User.id)),
         installations=_count(session, sa.select(Installation.id).where(Installation.removed_at.is_(None))),
         open_links=_count(session, open_links),
-        pending_deliveries=_count(
-            session, sa.select(Delivery.id).where(Delivery.state == DeliveryState.pending), MOST_A_DAY
-        ),
+        pending_deliveries=_count(session, sa.select(Delivery.id).where(Delivery.state == DeliveryState.pending)),
     )
 
 
-def _count(session: Session, statement: sa.Select[str], most: int = MOST_COUNTED) -> int:
-    some = statement.limit(most).subquery()
+def _count(session: Session, statement: sa.Select[str]) -> int:
+    some = statement.limit(MOST_COUNTED).subquery()
     return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 def installations_by_day(session: Session, now: datetime, days: int = 30) -> list[tuple[date, int]]:
     """How many installations were finished on each of the last days (UTC), the oldest first.
 
-    `MOST_A_DAY` at the most of each day, so that a busy month costs no more than that.
+    They were counted as they were finished, so that a busy month costs no more than another, and none is left out.
     """
     first = (now - timedelta(days=days - 1)).date()
+    known = sa.select(InstallationDay.day, InstallationDay.finished).where(InstallationDay.day >= first)
+    counted = {row.day: row.finished for row in session.execute(known)}
     wanted = [first + timedelta(days=n) for n in range(days)]
-    counted = session.execute(sa.select(*(_finished_on(day) for day in wanted))).one()
-    return list(zip(wanted, counted, strict=True))
-
-
-def _finished_on(day: date) -> sa.ScalarSelect[int]:
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    some = (
-        sa.select(Installation.id)
-        .where(Installation.installed_at >= start, Installation.installed_at < start + timedelta(days=1))
-        .limit(MOST_A_DAY)
-        .subquery()
-    )
-    return sa.select(sa.func.count()).select_from(some).scalar_subquery()
+    return [(day, counted.get(day, 0)) for day in wanted]

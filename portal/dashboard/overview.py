@@ -6,7 +6,6 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from portal.attention import (
-    MOST_A_DAY,
     MOST_COUNTED,
     count_everything,
     count_runs,
@@ -45,6 +44,4 @@ def overview() -> ResponseReturnValue:
             highest=most,
             total=sum(number for _, number in days),
             most=MOST_COUNTED,
-            most_a_day=MOST_A_DAY,
-            is_more=most >= MOST_A_DAY,
         )

@@ -1,0 +1,26 @@
+"""How many installations were finished on each day"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = '0019'
+down_revision = '0014'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        'installation_days',
+        sa.Column('environment', sa.Enum('development', 'production', name='environment'), nullable=False),
+        sa.Column('day', sa.Date(), nullable=False),
+        sa.Column('finished', sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint('environment', 'day', name=op.f('pk_installation_days')),
+    )
+    # Those that went with their users are not to be counted any more.
+    is_sqlite = op.get_bind().dialect.name == 'sqlite'
+    day = 'date(installed_at)' if is_sqlite else "CAST(installed_at AT TIME ZONE 'UTC' AS date)"
+    op.execute(
+        'INSERT INTO installation_days (environment, day, finished) '
+        f'SELECT environment, {day}, count(*) FROM installations GROUP BY environment, {day}'
+    )
