@@ -92,7 +92,7 @@ def finish_installation(
     if earlier is not None and earlier.id != installation.id:
         end_installation(session, earlier, now)
     if installation is not earlier:
-        _count_finished(session, link.environment, now)
+        count_finished(session, link.environment, now)
     announce(
         session,
         INSTALLATION_FINISHED,
@@ -205,7 +205,7 @@ def _installation_for(session: Session, link: Link, earlier: Installation | None
     return installation
 
 
-def _count_finished(session: Session, environment: Environment, now: datetime) -> None:
+def count_finished(session: Session, environment: Environment, now: datetime) -> None:
     """Count an installation for its day, late in the transaction: PostgreSQL lets others wait for the row."""
     of_day = InstallationDay.environment == environment, InstallationDay.day == now.date()
     one_more = sa.update(InstallationDay).where(*of_day).values(finished=InstallationDay.finished + 1)

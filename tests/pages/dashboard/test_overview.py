@@ -102,9 +102,7 @@ def test_who_asked_for_a_new_link_and_has_installed_since_waits_no_more(desk, le
     assert "wants a new link" not in desk.get("/dashboard/links").text
 
 
-def test_what_is_finished_is_counted_for_its_day_also_when_it_is_gone(
-    desk, integration, install, backend, user
-):
+def test_what_is_finished_is_counted_for_its_day_also_when_it_is_gone(desk, integration, install, backend, user):
     one = install(integration)
     chosen = backend.get(f"/installations/{one}")["data"]["credentialIds"].values()
     again = {"userId": user, "integrationId": integration, "credentialIds": list(chosen)}
