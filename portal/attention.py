@@ -126,12 +126,13 @@ def _first(
 ) -> list[Link]:
     """The first of these links that are open still.
 
-    A portal where most are settled costs no more than another: the first `LOOKED_AT` are looked at.
+    A portal where most are settled costs no more than another: the first `LOOKED_AT` are looked at, and of those
+    that are told alone it is read whose they are.
     """
     looked_at = sa.select(Link.id).where(which).order_by(order).limit(LOOKED_AT).subquery()
-    statement = sa.select(Link).join(looked_at, looked_at.c.id == Link.id).where(open_still)
+    found = sa.select(Link.id).join(looked_at, looked_at.c.id == Link.id).where(open_still).order_by(order).limit(MOST)
     whole = (joinedload(Link.user), joinedload(Link.integration))
-    return list(session.scalars(statement.options(*whole).order_by(order).limit(MOST)))
+    return list(session.scalars(sa.select(Link).where(Link.id.in_(found)).options(*whole).order_by(order)))
 
 
 def who_waits(session: Session, links: Sequence[Link]) -> set[str]:
@@ -146,23 +147,22 @@ def _failing(session: Session, now: datetime) -> list[Delivery]:
     # Of many that were all sent again, the newest are looked at.
     newest = sa.select(Delivery.id).where(Delivery.state == DeliveryState.given_up, lately)
     some = newest.order_by(Delivery.created_at.desc()).limit(LOOKED_AT).subquery()
+    fail = sa.select(Delivery.id).join(some, some.c.id == Delivery.id).where(Delivery.type != TEST, ~_is_followed())
+    first = fail.order_by(Delivery.created_at.desc()).limit(MOST)
+    whole = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
     given_up = session.scalars(
-        _deliveries(DeliveryState.given_up)
-        .join(some, some.c.id == Delivery.id)
-        .order_by(Delivery.created_at.desc())
-        .limit(MOST)
+        sa.select(Delivery).where(Delivery.id.in_(first)).options(*whole).order_by(Delivery.created_at.desc())
     ).all()
     waiting = session.scalars(
-        _deliveries(DeliveryState.pending).where(lately).order_by(Delivery.created_at).limit(LOOKED_AT)
+        sa.select(Delivery)
+        .where(Delivery.state == DeliveryState.pending, lately, Delivery.type != TEST, ~_is_followed())
+        .options(*whole)
+        .order_by(Delivery.created_at)
+        .limit(LOOKED_AT)
     ).all()
     ids = [delivery.id for delivery in waiting]
     tried = set(session.scalars(sa.select(DeliveryAttempt.delivery_id).where(DeliveryAttempt.delivery_id.in_(ids))))
     return [*given_up, *(delivery for delivery in waiting if delivery.id in tried)][:MOST]
-
-
-def _deliveries(state: DeliveryState) -> sa.Select[Delivery]:
-    whole = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
-    return sa.select(Delivery).where(Delivery.state == state, Delivery.type != TEST, ~_is_followed()).options(*whole)
 
 
 def _is_followed() -> sa.ColumnElement[bool]:
@@ -230,16 +230,18 @@ def _broken(session: Session) -> list[Installation]:
         InstallationCredential.installation_id == Installation.id,
         sa.cast(Integration.apps, sa.Text).contains('"' + InstallationCredential.app + '"'),
     )
+    newest = Installation.installed_at.desc()
+    found = (
+        sa.select(Installation.id)
+        .join(stopped, stopped.c.id == Installation.id)
+        .join(Integration)
+        .where(has.scalar_subquery() < sa.func.json_array_length(Integration.apps))
+        .order_by(newest)
+        .limit(MOST)
+    )
+    whole = (joinedload(Installation.user), joinedload(Installation.integration))
     return list(
-        session.scalars(
-            sa.select(Installation)
-            .join(stopped, stopped.c.id == Installation.id)
-            .join(Integration)
-            .where(has.scalar_subquery() < sa.func.json_array_length(Integration.apps))
-            .options(joinedload(Installation.user), joinedload(Installation.integration))
-            .order_by(Installation.installed_at.desc())
-            .limit(MOST)
-        )
+        session.scalars(sa.select(Installation).where(Installation.id.in_(found)).options(*whole).order_by(newest))
     )
 
 
