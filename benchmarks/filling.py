@@ -36,6 +36,7 @@ def _at(shift: str = "0") -> str:
 _NOW = _at("'+0 seconds'")
 _LATER = _at("'+1 hour'")
 _WEEK = _at("'+7 days'")
+_SEEN = _at("CASE WHEN i + 1000 < :count THEN '-15 days' ELSE '+0 days' END")  # most sign-ins have run out
 _USER = "printf('a%023x', {} * i)"
 _KIND = "CASE i % 7 WHEN 3 THEN 'link.opened' ELSE 'installation.finished' END"
 _DAY = f"date({_NOW})"
@@ -95,7 +96,7 @@ _STATEMENTS = {
             {_NOW}, {_NOW} FROM n""",
     "7": f"""INSERT INTO operator_sessions (id, operator_id, token_hash, csrf, environment, browser, created_at,
             seen_at, proved_at, ended_at)
-        SELECT {_ID}, operators.id, {_ID}, '', 'production', 'browser ' || i, {_NOW}, {_NOW}, {_NOW},
+        SELECT {_ID}, operators.id, {_ID}, '', 'production', 'browser ' || i, {_SEEN}, {_SEEN}, {_SEEN},
             CASE WHEN i % 20 THEN {_LATER} END FROM n JOIN operators ON email = :asked_by""",
 }
 

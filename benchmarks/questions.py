@@ -83,7 +83,7 @@ QUESTIONS = {
     "api-keys": ("order=a-z", "state=in_use", "state=revoked&order=oldest"),
     "tasks": ("order=oldest",),
     "endpoints": ("order=newest", "order=a-z"),
-    "sessions": ("order=oldest", "order=first", "order=last"),
+    "sessions": ("order=oldest",),
 }
 
 

@@ -30,7 +30,7 @@ from portal.users.models import User
 SOON = timedelta(days=1)
 LOOK_BACK = timedelta(days=7)
 MOST = 10  # of each kind; the lists have all of them
-LOOKED_AT = 200  # rows that a question may look at one by one
+LOOKED_AT = 100  # rows that a question may look at one by one
 MOST_COUNTED = 1_000  # as far as is counted
 MOST_FAILING = 100  # deliveries to an endpoint, in a state, that are looked at
 
