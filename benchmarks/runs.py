@@ -103,7 +103,7 @@ def _install(session: Session, app: Flask, text: str, count: int, shop: str) -> 
         session.flush()
         session.add(InstallationCredential(installation_id=one.id, app="sandbox", credential_id=credential.id))
         made += install_children(
-            session, one.id, Environment.production, user.id, published, now(), values={}, output_override=()
+            session, one.id, Environment.production, user.id, published, now(), there=[], values={}, output_override=()
         )
     session.flush()
     return made

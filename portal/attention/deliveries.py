@@ -22,23 +22,22 @@ def failing_deliveries(session: Session, now: datetime) -> list[Delivery]:
     # Of many that were all sent again, the newest are looked at.
     newest = sa.select(Delivery.id).where(Delivery.state == DeliveryState.given_up, lately)
     some = newest.order_by(Delivery.created_at.desc()).limit(LOOKED_AT).subquery()
+    fail = sa.select(Delivery.id).join(some, some.c.id == Delivery.id).where(Delivery.type != TEST, ~_is_followed())
+    first = fail.order_by(Delivery.created_at.desc()).limit(MOST)
+    whole = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
     given_up = session.scalars(
-        _deliveries(DeliveryState.given_up)
-        .join(some, some.c.id == Delivery.id)
-        .order_by(Delivery.created_at.desc())
-        .limit(MOST)
+        sa.select(Delivery).where(Delivery.id.in_(first)).options(*whole).order_by(Delivery.created_at.desc())
     ).all()
     waiting = session.scalars(
-        _deliveries(DeliveryState.pending).where(lately).order_by(Delivery.created_at).limit(LOOKED_AT)
+        sa.select(Delivery)
+        .where(Delivery.state == DeliveryState.pending, lately, Delivery.type != TEST, ~_is_followed())
+        .options(*whole)
+        .order_by(Delivery.created_at)
+        .limit(LOOKED_AT)
     ).all()
     ids = [delivery.id for delivery in waiting]
     tried = set(session.scalars(sa.select(DeliveryAttempt.delivery_id).where(DeliveryAttempt.delivery_id.in_(ids))))
     return [*given_up, *(delivery for delivery in waiting if delivery.id in tried)][:MOST]
-
-
-def _deliveries(state: DeliveryState) -> sa.Select[Delivery]:
-    whole = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
-    return sa.select(Delivery).where(Delivery.state == state, Delivery.type != TEST, ~_is_followed()).options(*whole)
 
 
 def _is_followed() -> sa.ColumnElement[bool]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.events.models import Delivery, DeliveryState
-from portal.installations.models import Installation
+from portal.installations.models import Installation, InstallationDay
 from portal.links.models import Link, LinkOrigin
 from portal.users.models import User
 
-MOST_COUNTED, MOST_A_DAY = 10_000, 1_000  # as far as is counted
+MOST_COUNTED = 10_000  # as far as is counted
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is, `MOST_COUNTED` at the most of each; `MOST_A_DAY` of deliveries."""
+    """How much there is, `MOST_COUNTED` at the most of each."""
 
     users: int
     installations: int
@@ -37,34 +37,22 @@ def count_everything(session: Session, now: datetime) -> Counts:
         users=_count(session, sa.select(User.id)),
         installations=_count(session, sa.select(Installation.id).where(Installation.removed_at.is_(None))),
         open_links=_count(session, open_links),
-        pending_deliveries=_count(
-            session, sa.select(Delivery.id).where(Delivery.state == DeliveryState.pending), MOST_A_DAY
-        ),
+        pending_deliveries=_count(session, sa.select(Delivery.id).where(Delivery.state == DeliveryState.pending)),
     )
 
 
-def _count(session: Session, statement: sa.Select[str], most: int = MOST_COUNTED) -> int:
-    some = statement.limit(most).subquery()
+def _count(session: Session, statement: sa.Select[str]) -> int:
+    some = statement.limit(MOST_COUNTED).subquery()
     return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 def installations_by_day(session: Session, now: datetime, days: int = 30) -> list[tuple[date, int]]:
     """How many installations were finished on each of the last days (UTC), the oldest first.
 
-    `MOST_A_DAY` at the most of each day, so that a busy month costs no more than that.
+    They were counted as they were finished, so that a busy month costs no more than another, and none is left out.
     """
     first = (now - timedelta(days=days - 1)).date()
+    known = sa.select(InstallationDay.day, InstallationDay.finished).where(InstallationDay.day >= first)
+    counted = {row.day: row.finished for row in session.execute(known)}
     wanted = [first + timedelta(days=n) for n in range(days)]
-    counted = session.execute(sa.select(*(_finished_on(day) for day in wanted))).one()
-    return list(zip(wanted, counted, strict=True))
-
-
-def _finished_on(day: date) -> sa.ScalarSelect[int]:
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    some = (
-        sa.select(Installation.id)
-        .where(Installation.installed_at >= start, Installation.installed_at < start + timedelta(days=1))
-        .limit(MOST_A_DAY)
-        .subquery()
-    )
-    return sa.select(sa.func.count()).select_from(some).scalar_subquery()
+    return [(day, counted.get(day, 0)) for day in wanted]

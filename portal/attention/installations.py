@@ -38,16 +38,18 @@ def broken_installations(session: Session) -> list[Installation]:
         InstallationCredential.installation_id == Installation.id,
         sa.cast(Integration.apps, sa.Text).contains('"' + InstallationCredential.app + '"'),
     )
+    newest = Installation.installed_at.desc()
+    found = (
+        sa.select(Installation.id)
+        .join(stopped, stopped.c.id == Installation.id)
+        .join(Integration)
+        .where(has.scalar_subquery() < sa.func.json_array_length(Integration.apps))
+        .order_by(newest)
+        .limit(MOST)
+    )
+    whole = (joinedload(Installation.user), joinedload(Installation.integration))
     return list(
-        session.scalars(
-            sa.select(Installation)
-            .join(stopped, stopped.c.id == Installation.id)
-            .join(Integration)
-            .where(has.scalar_subquery() < sa.func.json_array_length(Integration.apps))
-            .options(joinedload(Installation.user), joinedload(Installation.integration))
-            .order_by(Installation.installed_at.desc())
-            .limit(MOST)
-        )
+        session.scalars(sa.select(Installation).where(Installation.id.in_(found)).options(*whole).order_by(newest))
     )
 
 

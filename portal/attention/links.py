@@ -65,12 +65,13 @@ def _first(
 ) -> list[Link]:
     """The first of these links that are open still.
 
-    A portal where most are settled costs no more than another: the first `LOOKED_AT` are looked at.
+    A portal where most are settled costs no more than another: the first `LOOKED_AT` are looked at, and of those
+    that are told alone it is read whose they are.
     """
     looked_at = sa.select(Link.id).where(which).order_by(order).limit(LOOKED_AT).subquery()
-    statement = sa.select(Link).join(looked_at, looked_at.c.id == Link.id).where(open_still)
+    found = sa.select(Link.id).join(looked_at, looked_at.c.id == Link.id).where(open_still).order_by(order).limit(MOST)
     whole = (joinedload(Link.user), joinedload(Link.integration))
-    return list(session.scalars(statement.options(*whole).order_by(order).limit(MOST)))
+    return list(session.scalars(sa.select(Link).where(Link.id.in_(found)).options(*whole).order_by(order)))
 
 
 def who_waits(session: Session, links: Sequence[Link]) -> set[str]:

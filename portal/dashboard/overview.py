@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from portal.attention import what_needs_attention
-from portal.attention.figures import MOST_A_DAY, MOST_COUNTED, count_everything, installations_by_day
+from portal.attention import figures, what_needs_attention
 from portal.clock import now
 from portal.dashboard.access import dashboard, needs, own
 from portal.operators.models import Role
@@ -21,8 +20,8 @@ def overview() -> ResponseReturnValue:
     """The first page."""
     with own() as session:
         attention = what_needs_attention(session, now())
-        counts = count_everything(session, now())
-        days = installations_by_day(session, now())
+        counts = figures.count_everything(session, now())
+        days = figures.installations_by_day(session, now())
         most = max(1, *(number for _, number in days))
         step = WIDTH / len(days)
         bars = [
@@ -39,7 +38,5 @@ def overview() -> ResponseReturnValue:
             height=HEIGHT,
             highest=most,
             total=sum(number for _, number in days),
-            most=MOST_COUNTED,
-            most_a_day=MOST_A_DAY,
-            is_more=most >= MOST_A_DAY,
+            most=figures.MOST_COUNTED,
         )

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from portal.audit.rules import write_down
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, in_both, leave_former, needs, set_cookie
-from portal.dashboard.lists import Column, by_time, listing
+from portal.dashboard.lists import listing
 from portal.db import transaction
 from portal.environments import Environment
 from portal.operators.errors import InvitationUnusable
@@ -72,9 +72,8 @@ def sign_out() -> ResponseReturnValue:
 def sessions() -> ResponseReturnValue:
     """Where the operator is signed in."""
     with transaction() as session:
-        columns = [by_time(OperatorSession.seen_at), Column(OperatorSession.created_at, up="first", down="last")]
         open_ones = select_open_sessions(g.session.operator_id, now())
-        found = listing(session, open_ones, then=OperatorSession.id, columns=columns)
+        found = listing(session, open_ones, by=OperatorSession.seen_at, then=OperatorSession.id)
         passkeys = passkeys_of(session, g.session.operator_id)
     return render_template("dashboard/sessions.html", found=found, passkeys=passkeys, current=g.session.id)
 

@@ -1,8 +1,8 @@
-"""The table of installations."""
+"""The tables of installations, and of how many there were each day."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
 from portal.db import Base, InEnvironment, partial_index
+from portal.environments import Environment
 from portal.ids import new_id
 from portal.integrations.models import Integration
 from portal.users.models import User
@@ -52,3 +53,13 @@ class Installation(InEnvironment, Base):
     integration: Mapped[Integration] = relationship()
     children: Mapped[list[ChildWorkflow]] = relationship(order_by=ChildWorkflow.created_at)
     credentials: Mapped[list[InstallationCredential]] = relationship(order_by=InstallationCredential.app)
+
+
+class InstallationDay(InEnvironment, Base):
+    """How many installations were finished on one day (UTC); kept when they are gone."""
+
+    __tablename__ = "installation_days"
+
+    environment: Mapped[Environment] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    finished: Mapped[int] = mapped_column(default=0)

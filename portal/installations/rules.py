@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.credentials.rules import activate, drop_drafts, open_values
+from portal.db import changes_one, insert_new
+from portal.environments import Environment
 from portal.events.kinds import INSTALLATION_FINISHED
 from portal.events.rules import announce
 from portal.ids import new_id
 from portal.installations.errors import CredentialsMissing
-from portal.installations.models import Installation
+from portal.installations.models import Installation, InstallationDay
 from portal.keys.ring import keys_of
 from portal.links.models import Link
 from portal.links.rules import spend
@@ -88,6 +90,8 @@ def finish_installation(
     _set_going(session, children, {one.child.workflow_id: one for one in before}, is_same, now)
     if earlier is not None and earlier.id != installation.id:
         end_installation(session, earlier, now)
+    if installation is not earlier:
+        count_finished(session, link.environment, now)
     announce(
         session,
         INSTALLATION_FINISHED,
@@ -198,6 +202,15 @@ def _installation_for(session: Session, link: Link, earlier: Installation | None
     )
     session.add(installation)
     return installation
+
+
+def count_finished(session: Session, environment: Environment, now: datetime) -> None:
+    """Count an installation for its day, late in the transaction: PostgreSQL lets others wait for the row."""
+    of_day = InstallationDay.environment == environment, InstallationDay.day == now.date()
+    one_more = sa.update(InstallationDay).where(*of_day).values(finished=InstallationDay.finished + 1)
+    if not changes_one(session, one_more):
+        insert_new(session, InstallationDay, {"environment": environment, "day": now.date(), "finished": 0})
+        changes_one(session, one_more)
 
 
 def finish_connection(

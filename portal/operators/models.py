@@ -57,10 +57,7 @@ class OperatorSession(Base):
     """One browser in which an operator is signed in. `proved_at` is when they last proved who they are."""
 
     __tablename__ = "operator_sessions"
-    __table_args__ = (
-        sa.Index("ix_operator_sessions_seen", "operator_id", "ended_at", "seen_at", "id"),
-        sa.Index("ix_operator_sessions_made", "operator_id", "ended_at", "created_at", "id"),
-    )
+    __table_args__ = (sa.Index("ix_operator_sessions_seen", "operator_id", "ended_at", "seen_at", "id"),)
 
     id: Mapped[str] = mapped_column(sa.String(24), primary_key=True, default=new_id)
     operator_id: Mapped[str] = mapped_column(sa.ForeignKey("operators.id", ondelete="CASCADE"))

@@ -102,6 +102,20 @@ def test_who_asked_for_a_new_link_and_has_installed_since_waits_no_more(desk, le
     assert "wants a new link" not in desk.get("/dashboard/links").text
 
 
+def test_what_is_finished_is_counted_for_its_day_also_when_it_is_gone(desk, integration, install, backend, user):
+    one = install(integration)
+    chosen = backend.get(f"/installations/{one}")["data"]["credentialIds"].values()
+    again = {"userId": user, "integrationId": integration, "credentialIds": list(chosen)}
+    for _ in range(2):
+        started = backend.post("/headless/startInstallation", again)
+        backend.post("/headless/completeInstallation", {"installationId": started["installationId"], "data": []})
+    one = backend.get("/installations")["data"][0]["installationId"]
+    desk.post(f"/dashboard/installations/{one}/remove")
+    assert "finished in the last 30 days: 3" in desk.get("/dashboard").text
+    desk.post("/dashboard/environment", environment="development")
+    assert "finished in the last 30 days: 0" in desk.get("/dashboard").text
+
+
 def test_the_plot_says_which_days_and_how_many(desk, integration, install):
     install(integration)
     page = desk.get("/dashboard")

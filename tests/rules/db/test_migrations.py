@@ -59,6 +59,7 @@ def test_what_the_first_version_stored_is_there_after_the_upgrade(tmp_path):
             assert rows("SELECT environment, type FROM deliveries") == [("production", "installation.finished")]
             assert rows("SELECT id FROM delivery_attempts") == [("a",)]
             assert rows('SELECT environment, "values" FROM child_workflows') == [("production", "{}")]
+            assert rows("SELECT * FROM installation_days") == [("production", "2026-01-01", 1)]
             assert rows("SELECT id FROM failed_tries") == [("f",)]
             assert rows("SELECT id FROM links WHERE warn_at IS NOT NULL") == [("n",)]
             with Session(connection) as session:

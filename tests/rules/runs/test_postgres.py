@@ -17,6 +17,8 @@ from portal.environments import Environment
 from portal.events.models import Delivery, DeliveryAttempt
 from portal.events.rules import Outcome, announce, record_attempt
 from portal.installations.changing import delete_user
+from portal.installations.models import InstallationDay
+from portal.installations.rules import count_finished
 from portal.runs import rules, sweeping, turns
 from portal.runs.counting import count_runs
 from portal.runs.models import Run, RunState
@@ -255,3 +257,15 @@ def test_what_is_answered_about_a_user_at_the_moment_of_the_deletion_is_not_kept
         with transaction() as session:
             kept = sa.select(DeliveryAttempt.answer).where(DeliveryAttempt.delivery_id == delivery)
             assert session.scalars(kept).all() == [None]
+
+
+def test_installations_that_are_finished_at_the_same_moment_are_all_counted(world):
+    day = now() + timedelta(days=400)  # of which there is none yet
+
+    def count():
+        with transaction(Environment.production) as session:
+            count_finished(session, Environment.production, day)
+
+    at_once(world, *[count] * 6)
+    with transaction(Environment.production) as session:
+        assert session.scalar(sa.select(InstallationDay.finished).where(InstallationDay.day == day.date())) == 6
