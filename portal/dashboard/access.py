@@ -7,7 +7,6 @@ is no session yet (signing in), what the browser says about where a form comes f
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from portal.audit.rules import write_down
 from portal.clock import now
+from portal.dashboard.csrf import is_masked, mask
 from portal.db import transaction
 from portal.environments import Environment
 from portal.http.addresses import without_secrets
@@ -135,7 +135,7 @@ def _guard() -> ResponseReturnValue | None:
         raise NotAllowed
     if "\0" in request.path or any("\0" in text for text in request.values.values()):
         raise FormTooOld  # no browser's form sends a zero character, and PostgreSQL's text has none
-    if request.method == "POST" and not hmac.compare_digest(request.form.get("csrf", ""), g.session.csrf):
+    if request.method == "POST" and not is_masked(request.form.get("csrf", ""), g.session.csrf):
         raise FormTooOld
     return None
 
@@ -166,7 +166,7 @@ def _facts() -> dict[str, Any]:
         "me": found.operator if found else None,
         # Not `environment`: a block that is rendered alone takes that for Jinja's.
         "chosen_environment": found.environment if found else None,
-        "csrf": found.csrf if found else "",
+        "csrf": mask(found.csrf) if found else "",
         "may": may,
         "address": _address,
         "Role": Role,

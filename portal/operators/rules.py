@@ -17,7 +17,7 @@ from portal.refusals import Refusal
 from portal.settings import Settings
 
 INVITATION_LIFE = timedelta(hours=1)
-SESSION_LIFE = timedelta(days=14)  # without being seen
+SESSION_LIFE = timedelta(days=14)  # from the sign-in on, however often it is used: a stolen cookie ends as well
 SEEN_EVERY = timedelta(minutes=1)
 PROOF_LIFE = timedelta(minutes=15)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
@@ -151,7 +151,7 @@ def find_session(session: Session, token: str, now: datetime) -> OperatorSession
         .where(
             OperatorSession.token_hash == _hash(token),
             OperatorSession.ended_at.is_(None),
-            OperatorSession.seen_at > now - SESSION_LIFE,
+            OperatorSession.created_at > now - SESSION_LIFE,
         )
         .options(joinedload(OperatorSession.operator))
     )
@@ -165,7 +165,7 @@ def select_open_sessions(operator_id: str, now: datetime) -> sa.Select[OperatorS
     return sa.select(OperatorSession).where(
         OperatorSession.operator_id == operator_id,
         OperatorSession.ended_at.is_(None),
-        OperatorSession.seen_at > now - SESSION_LIFE,
+        OperatorSession.created_at > now - SESSION_LIFE,
     )
 
 

@@ -68,9 +68,8 @@ class SecureHeaders:
         given = environ.get("HTTP_X_REQUEST_ID")
         request_id = environ[REQUEST_ID] = given if given and _REQUEST_ID.fullmatch(given) else random[32:]
 
-        path = environ["PATH_INFO"]
-
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
+            path = environ["PATH_INFO"]  # as `Paths` rewrote it: /DASHBOARD is the dashboard, too
             names = {name.lower(): value for name, value in headers}
             headers = headers + self._fixed
             headers.append(("X-Request-Id", request_id))

@@ -63,6 +63,17 @@ def test_our_own_page_can(app, headers):
     assert client.get("/dashboard").status_code == 200
 
 
+@pytest.mark.parametrize("at", ["/dashboard", "/DASHBOARD", "/Dashboard/", "//dashboard", "/2026-11/dashboard"])
+def test_no_way_to_write_the_address_lets_our_page_be_framed(app, at):
+    """Else a foreign page could have its visitor press *Continue* without seeing it."""
+    answer = app.test_client().get(f"{at}/sign-in", query_string={"token": token_for(app)})
+    if answer.status_code == 200:
+        assert "mallory@vendor.example" in answer.text
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    else:
+        assert "mallory@vendor.example" not in answer.text
+
+
 def test_a_new_sign_in_ends_the_session_that_the_browser_had(app, desk):
     former = desk.client.get_cookie("portal-session", path="/dashboard").value
     page = View(desk.client.get("/dashboard/sign-in", query_string={"token": (token := token_for(app))}))

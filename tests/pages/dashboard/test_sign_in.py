@@ -73,6 +73,8 @@ def test_a_session_of_somebody_else_can_not_be_ended(sign_in, app):
     assert there.client.get("/dashboard/").status_code == 200
 
 
-def test_a_session_that_was_not_seen_for_two_weeks_is_over(desk, app):
-    change(app, sa.update(OperatorSession).values(seen_at=now() - timedelta(days=15)))
+def test_a_session_is_over_two_weeks_after_the_sign_in_however_often_it_was_used(desk, app):
+    change(app, sa.update(OperatorSession).values(created_at=now() - timedelta(days=13, hours=23)))
+    assert desk.client.get("/dashboard/").status_code == 200
+    change(app, sa.update(OperatorSession).values(created_at=now() - timedelta(days=14, minutes=1)))
     assert desk.client.get("/dashboard/").status_code == 303
