@@ -22,6 +22,7 @@ from portal.languages import ENGLISH, choose, language, sentence, speak
 from portal.languages.language import DAY, DAY_OF_YEAR
 from portal.settings import Settings
 from portal.web.headers import NONCE, REQUEST_ID
+from portal.web.reading import BoundedJSON
 
 LARGEST_BODY = 512_000  # bytes; a PEM key and a dozen fields fit many times over
 _WORTH_PACKING = 1_000
@@ -32,6 +33,7 @@ PATH = "/embedded-install"  # of the install page; a part of the contract
 def init_web(app: Flask, settings: Callable[[], Settings]) -> None:
     """Set up what all pages share. `settings` gives them as they hold at the moment."""
     Htmx(app)
+    app.json = BoundedJSON(app)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_BODY
     app.jinja_env.globals["settings"] = LocalProxy(settings)

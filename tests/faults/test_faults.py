@@ -103,7 +103,7 @@ def test_the_access_log_has_no_address_of_a_hook(server):
     server.env["PORTAL_ACCESS_LOG"] = "1"
     server.start()
     for number, path in enumerate(
-        ("/hooks/address-a", "//hooks/address-b", "/hooks//address-c", "/h%6Foks/address-d"), 1
+        ("/hooks/address-a", "//hooks/address-b", "/hooks//address-c", "/h%6Foks/address-d", "/HOOKS/address-e"), 1
     ):
         assert 400 <= server.post(path, b"{}") < 500
         wait_until(lambda: server.log.read_text().count("/hooks/…") >= number)  # noqa: B023 - called at once
