@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from portal.settings import Settings
+from portal.web.bodies import Bodies
 from portal.web.turns import TURN, Turn
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class SecureHeaders:
 
     def __init__(self, app: WSGIApplication, base_url: str, settings: Callable[[], Settings]) -> None:
         self._app, self._settings = app, settings
+        self._bodies = Bodies()
         self._fixed = [
             ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
@@ -84,5 +86,6 @@ class SecureHeaders:
                     headers.append(("Vary", "Accept-Language"))
             return start_response(status, headers, *rest)
 
+        self._bodies.read(environ)
         with Turn() as environ[TURN]:
             return self._app(environ, start)
