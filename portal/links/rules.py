@@ -270,11 +270,15 @@ def note_failure(
         announce_about(session, link, LINK_FAILED, {**words, "failedAt": moment(now)}, now)
 
 
-def require_patience(session: Session, link_id: str, now: datetime) -> None:
-    """Raises `TooManyTries` after ten failed tries in ten minutes."""
+def require_patience(session: Session, link: Link, now: datetime) -> None:
+    """Raises `TooManyTries` after ten failed tries in ten minutes, with whichever of its user's links.
+
+    A user token opens as many windows as somebody likes, and each is a link.
+    """
+    theirs = sa.select(Link.id).where(Link.user_id == link.user_id)
     recent = session.scalars(
         sa.select(FailedTry.at)
-        .where(FailedTry.link_id == link_id, FailedTry.at > now - TRIES_WITHIN)
+        .where(FailedTry.link_id.in_(theirs), FailedTry.at > now - TRIES_WITHIN)
         .order_by(FailedTry.at.desc())
         .limit(TRIES)
     ).all()

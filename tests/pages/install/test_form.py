@@ -178,6 +178,16 @@ def test_ten_failed_tries_slow_the_link_down_with_a_sentence(install_page, shop,
     assert row(link).finished_at is None
 
 
+def test_failed_tries_count_over_all_links_of_their_user_and_for_nobody_else(page_of, make_link, shop):
+    def is_put_off(username):
+        page = page_of(make_link(username=username))
+        page.open()
+        return page.fill(magento__store_url=shop.url, magento__access_token="wrong").finish().status == 429
+
+    assert [is_put_off("ada@shop.example") for _ in range(12)] == [False] * 10 + [True] * 2
+    assert not is_put_off("bob@shop.example")
+
+
 def test_what_passed_is_kept_when_another_section_fails_also_without_javascript(page_of, make_link, shop):
     page = page_of(make_link(two_apps=True))
     page.open()
