@@ -191,6 +191,12 @@ def test_capital_letters_of_an_address_or_domain_make_no_difference(make_app, id
     assert is_signed_in(client)
 
 
+def test_a_sign_that_only_becomes_a_letter_of_somebody_elses_address_is_another_address(app, idp):
+    be_invited(app, "mark@vendor.example", Role.admin)
+    idp.behave.email = "mar\u212a@vendor.example"  # the Kelvin sign, whose small letter is k
+    assert_refused(*sign_in(app, idp), "Nobody has invited")
+
+
 def test_an_address_can_come_from_userinfo(app, idp, invited):
     idp.behave.userinfo = {"sub": "person-1", "email": EMAIL, "email_verified": True}
     _, client = sign_in(app, idp)

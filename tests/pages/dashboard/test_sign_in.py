@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -10,7 +12,7 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.db import transaction
 from portal.operators.models import Invitation, OperatorSession, Role
-from portal.operators.rules import invite
+from portal.operators.rules import invite, remove_operator
 from tests.backend import change
 
 
@@ -31,6 +33,35 @@ def test_a_sign_in_link_works_once_and_opening_it_does_not_use_it(app, sign_in):
     again = app.test_client().post("/dashboard/sign-in", data={"token": token})
     assert again.status_code == 410
     assert "A sign-in link works once" in again.text
+
+
+def test_a_sign_in_link_that_is_pressed_many_times_at_once_signs_one_browser_in(app):
+    with app.app_context(), transaction() as session:
+        _, token = invite(session, "ada@vendor.example", Role.viewer, now())
+    gate = threading.Barrier(12)
+
+    def press(_):
+        client = app.test_client()
+        gate.wait(30)
+        return client.post("/dashboard/sign-in", data={"token": token}).status_code
+
+    with ThreadPoolExecutor(12) as presses:
+        assert sorted(presses.map(press, range(12))) == [303] + [410] * 11
+    with app.app_context(), transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(OperatorSession)) == 1
+
+
+def test_who_is_removed_or_may_do_less_now_feels_it_at_once(app, sign_in):
+    sign_in(email="other@vendor.example")
+    desk = sign_in(email="ada@vendor.example")
+    with app.app_context(), transaction() as session:
+        _, left_over = invite(session, "ada@vendor.example", Role.viewer, now())
+    assert desk.post("/dashboard/api-keys", name="x").status == 403
+    assert desk.get("/dashboard/links").status == 200
+    with app.app_context(), transaction() as session:
+        remove_operator(session, "ada@vendor.example")
+    assert desk.client.get("/dashboard/links").headers["Location"] == "/dashboard/sign-in"
+    assert app.test_client().post("/dashboard/sign-in", data={"token": left_over}).status_code == 410
 
 
 def test_a_sign_in_link_is_over_after_an_hour(app):
