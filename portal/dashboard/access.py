@@ -33,6 +33,7 @@ from portal.web.limits import TooManyCalls
 dashboard = APIBlueprint("dashboard", __name__, url_prefix="/dashboard", enable_openapi=False)
 
 View = TypeVar("View", bound=Callable[..., Any])
+SESSION, PATH = "portal-session", "/dashboard"  # the cookie of a session, and where it goes
 COOKIE_LIFE = 14 * 24 * 3600
 
 
@@ -98,21 +99,23 @@ def is_https() -> bool:
     return base_url.startswith("https://")
 
 
-def cookie_name() -> str:
-    """The session cookie; with https under a name that browsers take from https alone."""
-    return "__Secure-portal-session" if is_https() else "portal-session"
+def cookie_name(name: str = SESSION) -> str:
+    """What one of our cookies is called. With https, so that no neighbour under the same domain can have set it."""
+    return f"__Host-{name}" if is_https() else name
 
 
-def set_cookie(response: Response, token: str) -> None:
-    """Hand the session's token to the browser; empty: take it away."""
+def set_cookie(
+    response: Response, token: str, *, name: str = SESSION, life: int = COOKIE_LIFE, path: str = PATH
+) -> None:
+    """Hand the browser a cookie, by default with the session's token; empty: take it away."""
     response.set_cookie(
-        cookie_name(),
+        cookie_name(name),
         token,
-        max_age=COOKIE_LIFE if token else 0,
-        path="/dashboard",
+        max_age=life if token else 0,
+        path="/" if is_https() else path,  # `__Host-` wants it so
         secure=is_https(),
         httponly=True,
-        samesite="Lax",
+        samesite="Lax",  # also for single sign-on: the provider sends the browser back from another site
     )
 
 

@@ -138,7 +138,10 @@ def test_what_is_asked_of_the_provider_is_bound_to_the_browser(app, idp, invited
 
 def test_the_cookie_of_an_attempt_is_for_https_alone_where_the_portal_is(make_app):
     app = make_app(base_url="https://install.example")
-    assert "Secure" in app.test_client().get(START).headers["Set-Cookie"]
+    cookie = app.test_client().get(START).headers["Set-Cookie"]
+    assert cookie.startswith("__Host-portal-oidc=")
+    assert {"Secure", "Path=/", "HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert "Domain" not in cookie
 
 
 def test_a_stranger_is_told_to_be_invited(app, idp):

@@ -72,6 +72,24 @@ def test_a_sign_in_link_is_over_after_an_hour(app):
     assert app.test_client().post("/dashboard/sign-in", data={"token": token}).status_code == 410
 
 
+def test_with_https_no_neighbour_of_the_same_domain_can_set_the_cookie(app, monkeypatch):
+    settings = app.config["PORTAL_SETTINGS"].model_copy(update={"base_url": "https://install.example"})
+    monkeypatch.setitem(app.config, "PORTAL_SETTINGS", settings)
+    with app.app_context(), transaction() as session:
+        _, token = invite(session, "ada@vendor.example", Role.viewer, now())
+    client = app.test_client()
+    at = {"base_url": "https://install.example"}
+    cookie = client.post("/dashboard/sign-in", data={"token": token}, **at).headers["Set-Cookie"]
+    assert cookie.startswith("__Host-portal-session=")
+    assert {"Secure", "Path=/", "HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert "Domain" not in cookie
+    page = client.get("/dashboard", **at)
+    assert page.status_code == 200
+    csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+    ended = client.post("/dashboard/sign-out", data={"csrf": csrf}, **at)
+    assert "Max-Age=0" in ended.headers["Set-Cookie"]
+
+
 def test_no_token_of_a_session_or_invitation_is_stored(app, desk):
     with app.app_context(), transaction() as session:
         dump = "\n".join(session.connection().connection.driver_connection.iterdump())
