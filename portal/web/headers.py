@@ -75,6 +75,9 @@ class SecureHeaders:
             names = {name.lower(): value for name, value in headers}
             headers = headers + self._fixed
             headers.append(("X-Request-Id", request_id))
+            if path.startswith(_NEVER_FRAMED):
+                # No page of a neighbouring host, which the cookie would go along with, gets at what is answered here.
+                headers.append(("Cross-Origin-Resource-Policy", "same-origin"))
             if _OWN not in names:
                 headers.append(("Cache-Control", "no-store"))
             if names.get("content-type", "").startswith("text/html"):
