@@ -20,6 +20,7 @@ BROKEN = words(
     "minutes. If it happens again, tell the people who sent you the link this number: {reference}"
 )
 JSON = {
+    503: "The portal is very busy just now. Nothing was changed: send it again in a moment.",
     404: "There is nothing at this address. GET /openapi.json lists what there is.",
     405: "This address can’t be called with this method. GET /openapi.json lists what there is.",
 }
@@ -33,6 +34,7 @@ HTTP = {
         sentence("That can’t be done here"),
         sentence("Open the link that you were sent, and use the buttons on its page."),
     ),
+    503: (sentence("Please try again in a moment"), OVERLOADED),
     414: (
         sentence("This address is too long"),
         sentence("Open the link as a whole, exactly as it was sent to you."),

@@ -27,7 +27,7 @@ class WithoutHooks(logging.Filter):
         if isinstance(record.args, dict):
             record.args = {
                 **record.args,
-                "path": re.sub(r"/hooks/.*", "/hooks/…", str(record.args.get("path")), flags=re.S),
+                "path": re.sub(r"/hooks/.*", "/hooks/…", str(record.args.get("path")), flags=re.S | re.I),
             }
         return True
 

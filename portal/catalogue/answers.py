@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import jmespath
 
+from portal.catalogue.cleaning import visible
 from portal.catalogue.declarations import App
 from portal.catalogue.reasons import Reason
 from portal.catalogue.sentences import sentence_for
 from portal.http import Answer, NotJSON
 
 __all__ = ["Account", "Reason", "Rejected", "read_account"]
+
+
+# A host as it is written in a header, and a port; what else may stand there would be shown and stored.
+_PLACE = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,9 @@ def read_account(app: App, answer: Answer, asked: str, values: Mapping[str, str]
     if test.success is not None and not _search(test.success, reply):
         raise Rejected(Reason.unexpected, sentence_for(app, Reason.unexpected, host))
     name = _search(test.account, reply) if test.account else None
-    if isinstance(name, str | int | float) and str(name).strip():
-        return Account(" ".join(str(name).split())[:255])
+    # Somebody else's text, which stands on our pages among ours: nothing in it may hide, or turn what is around it.
+    if isinstance(name, str | int | float) and (shown := " ".join(visible(str(name)).split())):
+        return Account(shown[:255])
     return Account(_fallback(app, values))
 
 
@@ -60,7 +67,7 @@ def _redirect_target(asked: str, location: str) -> str:
         target = urlsplit(urljoin(asked, location))
     except ValueError:
         return "another address"
-    return f"{target.scheme}://{target.netloc}"
+    return f"{target.scheme}://{target.netloc}" if _PLACE.fullmatch(target.netloc) else "another address"
 
 
 def _reason_of(status: int) -> Reason | None:

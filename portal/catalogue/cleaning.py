@@ -48,7 +48,7 @@ def clean(field: Field, typed: str) -> Cleaned:
 
     Raises `FieldProblem` with the sentence for the person who typed it.
     """
-    text = _visible(typed, lines=field.type == "pem")
+    text = visible(typed, lines=field.type == "pem")
     if not text:
         if field.required:
             raise FieldProblem(sentence(_EMPTY[field.type], title=Declared(field.title)))
@@ -81,7 +81,7 @@ _EMPTY = {
 }
 
 
-def _visible(typed: str, *, lines: bool) -> str:
+def visible(typed: str, *, lines: bool = False) -> str:
     """Without what can't be seen: zero-width, direction and control characters; every kind of space a plain one."""
     text = unicodedata.normalize("NFC", typed).replace("\r\n", "\n").replace("\r", "\n")
     kept = []

@@ -8,7 +8,6 @@ session yet (signing in), what the browser says about where a form comes from de
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from portal.audit.rules import write_down
 from portal.clock import now
+from portal.dashboard.csrf import is_masked, mask
 from portal.db import transaction
 from portal.environments import Environment
 from portal.http.addresses import without_secrets
@@ -34,6 +34,7 @@ from portal.web.limits import TooManyCalls
 dashboard = APIBlueprint("dashboard", __name__, url_prefix="/dashboard", enable_openapi=False)
 
 View = TypeVar("View", bound=Callable[..., Any])
+SESSION, PATH = "portal-session", "/dashboard"  # the cookie of a session, and where it goes
 COOKIE_LIFE = 14 * 24 * 3600
 
 
@@ -122,21 +123,23 @@ def is_https() -> bool:
     return base_url.startswith("https://")
 
 
-def cookie_name() -> str:
-    """The session cookie; with https under a name that browsers take from https alone."""
-    return "__Secure-portal-session" if is_https() else "portal-session"
+def cookie_name(name: str = SESSION) -> str:
+    """What one of our cookies is called. With https, so that no neighbour under the same domain can have set it."""
+    return f"__Host-{name}" if is_https() else name
 
 
-def set_cookie(response: Response, token: str) -> None:
-    """Hand the session's token to the browser; empty: take it away."""
+def set_cookie(
+    response: Response, token: str, *, name: str = SESSION, life: int = COOKIE_LIFE, path: str = PATH
+) -> None:
+    """Hand the browser a cookie, by default with the session's token; empty: take it away."""
     response.set_cookie(
-        cookie_name(),
+        cookie_name(name),
         token,
-        max_age=COOKIE_LIFE if token else 0,
-        path="/dashboard",
+        max_age=life if token else 0,
+        path="/" if is_https() else path,  # `__Host-` wants it so
         secure=is_https(),
         httponly=True,
-        samesite="Lax",
+        samesite="Lax",  # also for single sign-on: the provider sends the browser back from another site
     )
 
 
@@ -165,13 +168,13 @@ def _guard() -> ResponseReturnValue | None:
 
 
 def _form_token(session: OperatorSession) -> str:
-    """What each form carries: the session's secret, and the environment that its page shows."""
-    return f"{session.csrf}.{session.environment}"
+    """What each form carries: the session's secret, masked, and the environment that its page shows."""
+    return f"{mask(session.csrf)}.{session.environment}"
 
 
 def _require_own_form(session: OperatorSession, *, is_in_both: bool) -> None:
     secret, _, shown = request.form.get("csrf", "").rpartition(".")
-    if not hmac.compare_digest(secret.encode(), session.csrf.encode()) or shown not in list(Environment):
+    if not is_masked(secret, session.csrf) or shown not in list(Environment):
         raise FormTooOld
     if shown != session.environment and not is_in_both:
         raise OtherEnvironment(Environment(shown))

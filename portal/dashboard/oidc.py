@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import timedelta
 
 from flask import Response, after_this_request, current_app, g, redirect, request
 from flask.typing import ResponseReturnValue
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.audit.rules import write_down
 from portal.clock import now
-from portal.dashboard.access import audit, dashboard, is_https, leave_former, needs, set_cookie
+from portal.dashboard.access import audit, cookie_name, dashboard, leave_former, needs, set_cookie
 from portal.dashboard.proof import own_page
 from portal.db import transaction
 from portal.keys.ring import KeyRing, SealBroken
@@ -44,20 +43,12 @@ def begin_oidc() -> ResponseReturnValue:
     response = redirect(target, 303)
     sealed = urlsafe_b64encode(keys.seal(attempt.write(), _SEALED_FOR)).decode()
     assert isinstance(response, Response)
-    _set_cookie(response, sealed, ATTEMPT_LIFE)
+    _set_attempt(response, sealed)
     return response
 
 
-def _set_cookie(response: Response, value: str, life: timedelta) -> None:
-    response.set_cookie(
-        _COOKIE,
-        value,
-        max_age=int(life.total_seconds()),
-        path=_PATH,
-        secure=is_https(),
-        httponly=True,
-        samesite="Lax",  # the provider sends the browser back from another site
-    )
+def _set_attempt(response: Response, sealed: str) -> None:
+    set_cookie(response, sealed, name=_COOKIE, life=int(ATTEMPT_LIFE.total_seconds()), path=_PATH)
 
 
 @dashboard.get("/sign-in/oidc/callback")
@@ -67,7 +58,7 @@ def finish_oidc() -> ResponseReturnValue:
 
     @after_this_request
     def _once(response: Response) -> Response:
-        _set_cookie(response, "", timedelta(0))  # whatever came of it, it can't be tried again
+        _set_attempt(response, "")  # whatever came of it, it can't be tried again
         return response
 
     provider, attempt = _provider(), _attempt()
@@ -86,7 +77,7 @@ def finish_oidc() -> ResponseReturnValue:
 def _attempt() -> Attempt:
     keys: KeyRing = current_app.extensions["keys"]
     try:
-        sealed = urlsafe_b64decode(request.cookies.get(_COOKIE, "").encode())
+        sealed = urlsafe_b64decode(request.cookies.get(cookie_name(_COOKIE), "").encode())
         return Attempt.read(keys.open(sealed, _SEALED_FOR), request.args.get("state", ""), now())
     except (SealBroken, ValueError):
         raise AttemptUnknown from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -73,12 +74,12 @@ def _moment(text: str) -> datetime | None:
 @needs(Role.viewer)
 def run(run: str) -> ResponseReturnValue:
     """One run as a timeline. Looks again by itself while there is something to wait for."""
-    first = request.args.get("from", "1")
+    first = request.args.get("from", "")
     with own() as session:
         one = load_run(session, run)
         facts = {
             "one": one,
-            "steps": timeline(session, one, int(first) if first.isascii() and first.isdigit() else 1),
+            "steps": timeline(session, one, int(first) if re.fullmatch("[0-9]{1,9}", first) else 1),
             "reruns": reruns_of(session, one),
             "can_rerun": can_rerun(one),
             "at": now(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
@@ -31,6 +32,7 @@ from portal.refusals import Refusal
 from portal.users.rules import find_user, search_users
 
 FOUND = 8
+_ONE_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 @dashboard.get("/integrations/<integration>/share")
@@ -145,11 +147,16 @@ def show_made(session: Session, link: Link, token: str, *, gone: Sequence[str] =
         "dashboard/made.html",
         link=link,
         url=url,
-        mail_url=f"mailto:{quote(link.user.username)}?subject={quote(subject.said(spoken))}&body={quote(body.said(spoken))}",
+        mail_url=f"mailto:{_recipient(link.user.username)}?subject={quote(subject.said(spoken))}&body={quote(body.said(spoken))}",
         qr=segno.make(url, error="m").svg_inline(scale=3, svgclass="qr", lineclass=None, omitsize=True),
         is_known=_known(session, link),
         gone=gone,
     )
+
+
+def _recipient(username: str) -> str:
+    """Whom the mail goes to: the user, if the username is one plain address; it may be anything, also several."""
+    return quote(username) if _ONE_ADDRESS.fullmatch(username) else ""
 
 
 def _known(session: Session, link: Link) -> Installation | None:

@@ -16,6 +16,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from portal.http.private import PrivateNetwork
 
+# All that IPv6 gives out to the world (RFC 4291, section 2.4); what was, or will be, anything else lies beside it.
+_PUBLIC = ipaddress.ip_network("2000::/3")
+
 
 class PlainHttp(requests.RequestException):
     """The URL says http:// and its host is not on an allowed private network."""
@@ -114,6 +117,8 @@ class _Checked(_Tapped, IPFilterAdapter):  # type: ignore[misc]  # untyped libra
                 pool_kwargs |= {"assert_hostname": name, "server_hostname": name}  # type: ignore[misc]
         else:
             address = ipaddress.ip_address(host_params["host"].strip("[]"))
+            if address.version == 6 and address not in _PUBLIC and not self._private.allows(name, port, address):
+                raise InvalidIPAddress(address)
             if not self._is_https_proto and not self._private.allows(name, port, address):
                 raise PlainHttp
         return host_params, pool_kwargs

@@ -5,7 +5,6 @@ The token is exchanged for a link that lives as long as the token; from there on
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +28,7 @@ from portal.links.rules import create_link
 from portal.users.rules import UnknownUser, find_user
 from portal.users.token import TokenUser, UserTokenUnknown, read_user_token
 from portal.web.limits import Limiter
+from portal.web.reading import read_json
 from portal.workflows.rules import find_workflow
 
 LONGEST_TITLE = 120
@@ -89,7 +89,7 @@ def _json_list(name: str) -> list[Any]:
     if not text:
         return []
     try:
-        given = json.loads(text)
+        given = read_json(text)
     except ValueError:
         given = None
     if not isinstance(given, list):

@@ -243,7 +243,7 @@ def _connect(
     if trials:
         try:
             with transaction() as session:
-                require_patience(session, link.id, now())
+                require_patience(session, link, now())
         except TooManyTries as refusal:
             for trial in trials:
                 trial.section.fail(refusal.message(), None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from portal.catalogue import Catalogue, FieldProblem, clean
 from portal.integrations.models import Integration
+from portal.letters import is_storable
 from portal.links.errors import BadLinkOption, NoSuchField
 from portal.workflows.fields import LONGEST_VALUE
 
@@ -22,6 +23,8 @@ def read_prefilled(catalogue: Catalogue, integration: Integration | None, apps: 
     """
     found: Prefilled = {}
     for owner, name, value in _entries(given):
+        if not is_storable(owner + name):
+            raise BadLinkOption("The name of a pre-filled value has a character that no name has.")
         text = _as_text(name, value)
         places = [
             place
@@ -39,7 +42,7 @@ def _as_text(name: str, value: Any) -> str:
     if not isinstance(value, str | int | float | bool):
         raise BadLinkOption(f"The value for “{name}” must be a text, a number, true or false.")
     text = value if isinstance(value, str) else str(value).lower()
-    if len(text) > LONGEST_VALUE or "\0" in text:
+    if len(text) > LONGEST_VALUE or not is_storable(text):
         raise BadLinkOption(f"The value for “{name}” is too long: at most {LONGEST_VALUE} characters.")
     return text
 

@@ -244,11 +244,15 @@ def note_mistyped(
     note_failure(session, link, app=app, field=field, title=title, reason=MISTYPED, message=message, now=now)
 
 
-def require_patience(session: Session, link_id: str, now: datetime) -> None:
-    """Raises `TooManyTries` after ten failed tries in ten minutes; what asked no app doesn't count."""
+def require_patience(session: Session, link: Link, now: datetime) -> None:
+    """Raises `TooManyTries` after ten failed tries in ten minutes, with whichever of its user's links.
+
+    A user token opens as many windows as somebody likes, and each is a link. What asked no app doesn't count.
+    """
+    theirs = sa.select(Link.id).where(Link.user_id == link.user_id)
     recent = session.scalars(
         sa.select(FailedTry.at)
-        .where(FailedTry.link_id == link_id, FailedTry.at > now - TRIES_WITHIN, FailedTry.reason != MISTYPED)
+        .where(FailedTry.link_id.in_(theirs), FailedTry.at > now - TRIES_WITHIN, FailedTry.reason != MISTYPED)
         .order_by(FailedTry.at.desc())
         .limit(TRIES)
     ).all()

@@ -26,6 +26,7 @@ from portal.operators.errors import (
     ProviderDeclined,
     ProviderSilent,
 )
+from portal.operators.rules import spell
 from portal.settings import Settings
 
 ATTEMPT_LIFE = timedelta(minutes=10)
@@ -234,7 +235,7 @@ class Provider:
         email = claims.get("email")
         if not isinstance(email, str) or not email.isprintable() or claims.get("email_verified") is not True:
             raise EmailNotVerified(self.name)
-        return email.strip().lower()
+        return spell(email)
 
 
 def _open(token: str, key: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import string
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -25,10 +26,19 @@ from portal.operators.models import Invitation, Operator, OperatorSession, Role
 from portal.settings import Settings
 
 INVITATION_LIFE = timedelta(hours=1)
-SESSION_LIFE = timedelta(days=14)  # without being seen
+SESSION_LIFE = timedelta(days=14)  # from the sign-in on, however often it is used: a stolen cookie ends as well
 SEEN_EVERY = timedelta(minutes=1)
 PROOF_LIFE = timedelta(minutes=15)
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+
+
+def spell(email: str) -> str:
+    """An address as it is kept: without blanks around it, in lower case.
+
+    Of capitals only those of ASCII: the Kelvin sign, for one, would become the k of somebody else's address.
+    """
+    return email.strip().translate(_LOWER)
 
 
 def _hash(token: str) -> str:
@@ -40,7 +50,7 @@ def invite(session: Session, email: str, role: Role | None, now: datetime) -> tu
 
     Without a role, a newcomer is a member, and who is known keeps theirs. Raises `BadEmail`, `LastAdmin`.
     """
-    email = email.strip().lower()
+    email = spell(email)
     if not _EMAIL.fullmatch(email):
         raise BadEmail(email)
     operator = session.scalar(sa.select(Operator).where(Operator.email == email))
@@ -122,7 +132,7 @@ def find_session(session: Session, token: str, now: datetime) -> OperatorSession
         .where(
             OperatorSession.token_hash == _hash(token),
             OperatorSession.ended_at.is_(None),
-            OperatorSession.seen_at > now - SESSION_LIFE,
+            OperatorSession.created_at > now - SESSION_LIFE,
         )
         .options(joinedload(OperatorSession.operator))
     )
@@ -136,7 +146,7 @@ def select_open_sessions(operator_id: str, now: datetime) -> sa.Select[OperatorS
     return sa.select(OperatorSession).where(
         OperatorSession.operator_id == operator_id,
         OperatorSession.ended_at.is_(None),
-        OperatorSession.seen_at > now - SESSION_LIFE,
+        OperatorSession.created_at > now - SESSION_LIFE,
     )
 
 
@@ -191,7 +201,7 @@ def admit(session: Session, email: str, settings: Settings, now: datetime) -> tu
 
 def remove_operator(session: Session, email: str) -> None:
     """Take an operator's access away, everywhere. Raises `UnknownOperator`, `LastAdmin`."""
-    operator = session.scalar(sa.select(Operator).where(Operator.email == email.strip().lower()))
+    operator = session.scalar(sa.select(Operator).where(Operator.email == spell(email)))
     if operator is None:
         raise UnknownOperator(email)
     _require_other_admin(session, operator)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
 from portal.catalogue import App
+from portal.letters import storable
 
 T = TypeVar("T")
 
@@ -162,11 +163,6 @@ def _below(value: Any, keys: Collection[str], is_personal: bool = False) -> Iter
             yield from _below(item, keys, is_personal)
     elif is_personal and isinstance(value, str | int | float) and not isinstance(value, bool):
         yield str(value)
-
-
-def storable(text: str) -> str:
-    """A text without what no database takes: zero characters, and halves of characters."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def read_log(text: str | None) -> Any:

@@ -189,6 +189,8 @@ def search(expression: str, value: Any) -> Any:
 def _clock(answer: Answer) -> datetime | None:
     try:
         moment = parsedate_to_datetime(answer.headers.get("Date", ""))
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    # A clock that is centuries off says nothing, and can't be reckoned with at the ends of the calendar.
+    return moment if 1970 <= moment.year < 9000 else None

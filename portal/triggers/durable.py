@@ -18,6 +18,7 @@ from portal.clock import now
 from portal.db import transaction
 from portal.http import NoAnswer, NotJSON, Outbound, Request
 from portal.keys.ring import KeyRing, SealBroken
+from portal.letters import storable
 from portal.runs.executing import judge, silence_of
 from portal.runs.outcomes import Done, Failed
 from portal.triggers import watching  # noqa: F401 - importing is what declares the watcher
@@ -92,7 +93,7 @@ def _look_for(found: Listening) -> tuple[str | None, str | None]:
     if not isinstance(items, list):
         return None, f"{found.app.title} answered without the list of webhooks that its declaration names."
     names = [search(listing.id, item) for item in items if search(listing.url, item) == found.values["hook_url"]]
-    return next((str(name)[:255] for name in names if name not in (None, "")), None), None
+    return next((_as_name(name) for name in names if name not in (None, "")), None), None
 
 
 def _register(found: Listening, request: Request) -> tuple[str | None, str | None]:
@@ -103,7 +104,11 @@ def _register(found: Listening, request: Request) -> tuple[str | None, str | Non
     name = search(declared.id, reply) if because is None else None
     if because is None and name in (None, ""):
         because = f"{found.app.title} registered the address, but did not say under which name."
-    return (None, because) if because is not None else (str(name)[:255], None)
+    return (None, because) if because is not None else (_as_name(name), None)
+
+
+def _as_name(given: Any) -> str:
+    return storable(str(given))[:255]
 
 
 def _send(request: Request) -> tuple[Any, str | None]:

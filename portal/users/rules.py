@@ -10,6 +10,7 @@ from string import ascii_uppercase
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from portal.letters import is_storable
 from portal.refusals import Refusal
 from portal.users.models import User
 
@@ -182,7 +183,7 @@ def update_user(session: Session, user: User, *, username: str | None, full_name
 
 def _username(given: str) -> str:
     username = given.strip()
-    if len(username) > 255 or not re.match(VISIBLE, username):
+    if len(username) > 255 or not re.match(VISIBLE, username) or not is_storable(username):
         raise BadUsername("A username has 1 to 255 visible characters; most often it is an e-mail address.")
     return username
 
@@ -190,7 +191,7 @@ def _username(given: str) -> str:
 def read_full_name(given: str | None) -> str | None:
     """The name as it is kept; None for no name. Raises `BadFullName`."""
     name = (given or "").strip()
-    if name and (len(name) > 255 or not re.match(VISIBLE, name)):
+    if name and (len(name) > 255 or not re.match(VISIBLE, name) or not is_storable(name)):
         raise BadFullName("A full name has at most 255 visible characters.")
     return name or None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import brotli
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 from htmx_flask import Htmx
 from markupsafe import Markup
@@ -22,9 +22,10 @@ from portal.colour import accent_css
 from portal.languages import ENGLISH, choose, language, sentence, speak
 from portal.languages.language import DAY, DAY_OF_YEAR
 from portal.settings import Settings
+from portal.web.bodies import LARGEST_BODY, UNREAD
 from portal.web.headers import NONCE, REQUEST_ID
+from portal.web.reading import BoundedJSON
 
-LARGEST_BODY = 512_000  # bytes; a PEM key and a dozen fields fit many times over
 _WORTH_PACKING = 1_000
 
 PATH = "/embedded-install"  # of the install page; a part of the contract
@@ -33,6 +34,7 @@ PATH = "/embedded-install"  # of the install page; a part of the contract
 def init_web(app: Flask, settings: Callable[[], Settings]) -> None:
     """Set up what all pages share. `settings` gives them as they hold at the moment."""
     Htmx(app)
+    app.json = BoundedJSON(app)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_BODY
     app.jinja_env.globals["settings"] = LocalProxy(settings)
@@ -49,6 +51,11 @@ def init_web(app: Flask, settings: Callable[[], Settings]) -> None:
     @app.before_request
     def _name_in_log() -> None:
         bind_contextvars(request_id=request.environ[REQUEST_ID])
+
+    @app.before_request
+    def _require_body() -> None:
+        if UNREAD in request.environ:
+            abort(503)
 
     @app.before_request
     def _speak() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from portal.settings import Settings
+from portal.web.bodies import Bodies
 from portal.web.turns import TURN, Turn
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class SecureHeaders:
 
     def __init__(self, app: WSGIApplication, base_url: str, settings: Callable[[], Settings]) -> None:
         self._app, self._settings = app, settings
+        self._bodies = Bodies()
         self._fixed = [
             ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
@@ -68,12 +70,14 @@ class SecureHeaders:
         given = environ.get("HTTP_X_REQUEST_ID")
         request_id = environ[REQUEST_ID] = given if given and _REQUEST_ID.fullmatch(given) else random[32:]
 
-        path = environ["PATH_INFO"]
-
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
+            path = environ["PATH_INFO"]  # as `Paths` rewrote it: /DASHBOARD is the dashboard, too
             names = {name.lower(): value for name, value in headers}
             headers = headers + self._fixed
             headers.append(("X-Request-Id", request_id))
+            if path.startswith(_NEVER_FRAMED):
+                # No page of a neighbouring host, which the cookie would go along with, gets at what is answered here.
+                headers.append(("Cross-Origin-Resource-Policy", "same-origin"))
             if _OWN not in names:
                 headers.append(("Cache-Control", "no-store"))
             if names.get("content-type", "").startswith("text/html"):
@@ -85,5 +89,6 @@ class SecureHeaders:
                     headers.append(("Vary", "Accept-Language"))
             return start_response(status, headers, *rest)
 
+        self._bodies.read(environ)
         with Turn() as environ[TURN]:
             return self._app(environ, start)

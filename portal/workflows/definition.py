@@ -74,7 +74,7 @@ class Trigger(_Part):
     webhook: Slug | None = None
     event: Annotated[str, StringConstraints(min_length=1, max_length=120)] | None = None
     manual: Literal[True] | None = None
-    schedule: Annotated[str, AfterValidator(_require_cron)] | None = None
+    schedule: Annotated[str, StringConstraints(max_length=200), AfterValidator(_require_cron)] | None = None
     installation: Literal[True] | None = None
     app: Slug | None = None
     every: Annotated[Duration, AfterValidator(_require_pace)] = timedelta(minutes=1)

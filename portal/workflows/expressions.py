@@ -19,6 +19,7 @@ from jmespath.functions import Functions
 from portal.workflows.sizes import size_of
 
 LONGEST = 1000  # characters of one expression
+FURTHEST = 2 * LONGEST  # characters in which the end of an expression is looked for
 DEEPEST = 20  # levels of mappings and lists in a value
 LARGEST = 1_000_000  # bytes that all expressions of one value may give: over what any step may keep
 MOST_TIMES = 200  # that an expression may repeat what it is given
@@ -105,10 +106,15 @@ _TOKEN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`|[{
 def _end(text: str, start: int) -> int:
     """Where the brace stands that closes an expression; braces in quotes and in hashes don't."""
     depth = 1
-    for token in _TOKEN.finditer(text, start):
+    # No further than an expression can be long: a quote that is never closed is looked for from each one anew.
+    for token in _TOKEN.finditer(text, start, start + FURTHEST):
         depth += {"{": 1, "}": -1}.get(token[0], 0)
         if depth == 0:
             return token.start()
+    if len(text) - start > FURTHEST:
+        raise BadExpression(
+            f"“{text[start : start + 40]}…” is too long: an expression has at most {LONGEST} characters"
+        )
     raise BadExpression(f"“{text[:80]}” opens an expression with ${{ and never closes it: add a }}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from portal.languages import Sentence, sentence
+from portal.letters import is_storable
 
 LONGEST_VALUE = 2000
 
@@ -55,7 +56,7 @@ def clean_value(field: ConfigurableField, given: Any) -> str | float | bool | No
         if field.required:
             raise BadValue(sentence("Fill in {title}.", title=field.title))
         return None
-    if len(text) > LONGEST_VALUE or "\0" in text:
+    if len(text) > LONGEST_VALUE or not is_storable(text):
         raise BadValue(sentence("This is too long: at most {longest} characters.", longest=LONGEST_VALUE))
     if field.type == "number":
         return _number(text)

@@ -37,10 +37,10 @@ def size_of(value: Any, most: int) -> int:
     return size
 
 
-def is_too_deep(value: Any) -> bool:
-    """Whether lists and mappings stand in each other in more than `DEEPEST_VALUE` levels."""
+def is_too_deep(value: Any, most: int = DEEPEST_VALUE) -> bool:
+    """Whether lists and mappings stand in each other in more than `most` levels."""
     level = [value]
-    for _ in range(DEEPEST_VALUE + 1):
+    for _ in range(most + 1):
         level = [
             below
             for one in level

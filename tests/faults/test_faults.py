@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import socket
 import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import sqlalchemy as sa
 
@@ -14,6 +16,7 @@ from portal.db import transaction
 from portal.events.models import Event
 from portal.installations.models import Installation
 from portal.links.models import Link
+from portal.server import THREADS
 from tests.stage import hang, wait_until
 
 KILLS = 20
@@ -99,11 +102,24 @@ def test_the_access_log_has_the_path_but_not_the_token(server, make_link):
     assert "integrationId" not in server.log.read_text()
 
 
+def test_bodies_that_never_come_hold_up_nobody_else(server, shop, make_link):
+    server.start()
+    link = make_link()
+    half = b"POST /embedded-install HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\ntoken="
+    with ExitStack() as open_ones:
+        for _ in range(THREADS + 80):
+            slow = open_ones.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            slow.sendall(half)
+        assert server.get(link) == 200
+        assert server.post("/embedded-install", b"token=x") == 503
+    wait_until(lambda: server.finish(link, shop.url, shop.token) == 200)
+
+
 def test_the_access_log_has_no_address_of_a_hook(server):
     server.env["PORTAL_ACCESS_LOG"] = "1"
     server.start()
     for number, path in enumerate(
-        ("/hooks/address-a", "//hooks/address-b", "/hooks//address-c", "/h%6Foks/address-d"), 1
+        ("/hooks/address-a", "//hooks/address-b", "/hooks//address-c", "/h%6Foks/address-d", "/HOOKS/address-e"), 1
     ):
         assert 400 <= server.post(path, b"{}") < 500
         wait_until(lambda: server.log.read_text().count("/hooks/…") >= number)  # noqa: B023 - called at once

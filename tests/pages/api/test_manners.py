@@ -139,6 +139,12 @@ def test_what_can_not_be_read_is_explained(backend):
         assert "Please mend" in said or "can’t be read" in said
     status, said = backend.refusal("POST", "/users", {"username": "\ud800"})
     assert status == 400
+    for deep in (900, 100_000):
+        body = '{"users": [' + "[" * deep + "]" * deep + "]}"
+        status, said = backend.refusal("POST", "/users/batch", data=body, content_type="application/json")
+        assert (status, "can’t be read" in said) == (400, True)
+    half = {"users": [{"username": "a\ud800"}, {"username": "b", "fullName": "\udfff"}]}
+    assert backend.refusal("POST", "/users/batch", half)[0] == 400
     assert backend.refusal("POST", "/run/event", {"event": "x", "userId": "a\0"})[0] == 400
     assert backend.refusal("GET", "/users/a%00")[0] == 404
     assert backend.refusal("POST", "/users", data=b"x" * 600_000)[0] == 413

@@ -32,6 +32,7 @@ class Desk:
         assert view.status == status, view.text
         assert_page_holds_its_promises(view)
         assert "frame-ancestors 'none'" in view.response.headers["Content-Security-Policy"]
+        assert view.response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         self._keep_token(view)
         return view
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import sqlalchemy as sa
 
@@ -61,6 +63,34 @@ def test_our_own_page_can(app, headers):
     client = app.test_client()
     assert client.post("/dashboard/sign-in", data={"token": token_for(app)}, headers=headers).status_code == 303
     assert client.get("/dashboard").status_code == 200
+
+
+@pytest.mark.parametrize("at", ["/dashboard", "/DASHBOARD", "/Dashboard/", "//dashboard", "/2026-11/dashboard"])
+def test_no_way_to_write_the_address_lets_our_page_be_framed(app, at):
+    """Else a foreign page could have its visitor press *Continue* without seeing it."""
+    answer = app.test_client().get(f"{at}/sign-in", query_string={"token": token_for(app)})
+    if answer.status_code == 200:
+        assert "mallory@vendor.example" in answer.text
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    else:
+        assert "mallory@vendor.example" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["Host", "X-Forwarded-Host", "X-Host", "Forwarded", "X-Original-Url", "X-Rewrite-Url"])
+def test_no_header_of_a_request_gets_into_an_address_that_we_write(desk, user, integration, name):
+    value = {"Forwarded": "host=evil.example", "X-Original-Url": "http://evil.example/"}.get(name, "evil.example")
+    share = f"/dashboard/integrations/{integration}/share"
+    workflows = re.findall(r'name="workflow" value="([0-9a-f]+)"', desk.get(share).html)
+    facts = {"csrf": desk.csrf, "user": "ada@shop.example", "workflow": workflows}
+    cookie = desk.client.get_cookie("portal-session", path="/dashboard").value  # the client has it for its own host
+    sent = {name: value, "Cookie": f"portal-session={cookie}"}
+    client = desk.client.application.test_client(use_cookies=False)
+    answers = [client.post(share, data=facts, headers=sent)]
+    for at in ("/dashboard", "/dashboard/sign-in", "/dashboard/nothing", "/docs", "/openapi.json", "/embedded-install"):
+        answers.append(client.get(at, headers=sent))
+    assert "http://portal.example/embedded-install?" in answers[0].text
+    for answer in answers:
+        assert "evil.example" not in answer.text + str(answer.headers)
 
 
 def test_a_new_sign_in_ends_the_session_that_the_browser_had(app, desk):

@@ -22,6 +22,7 @@ HOSTILE = [
     "9999-12-31T23:59:59-23:59",
     "0001-01-01T00:00+23:59",
     "9999d",
+    "9" * 5000,  # more digits than Python takes for a number
     "\u202e\U0001f600" + "x" * 3000,
     '{"response": {"clientDataJSON": 1}}',
     "WyJ4IiwgIngiXQ",  # a cursor that names a moment which is none

@@ -157,6 +157,11 @@ TRIGGER = HEAD + "  - {{name: w, description: d, trigger: {{manual: true}}, step
         (TRIGGER.format("!!python/object:os.system x"), "Line 4: only texts, numbers"),
         (TRIGGER.format('"\\0"'), "Line 4: there is a zero character"),
         (TRIGGER.format("{[a]: b}"), "Line 4: a name has to be a text"),
+        (TRIGGER.format('"${ ' + "'" + r"\\'" * 40_000 + '"'), "is too long: an expression has at most"),
+        (
+            HEAD + f"  - {{name: w, description: d, trigger: {{schedule: '{'*/1,' * 40_000}*/1 * * * *'}}}}",
+            "at most 200",
+        ),
     ],
 )
 def test_what_is_made_to_hurt_is_refused_at_once(desk, text, said):

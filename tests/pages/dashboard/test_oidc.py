@@ -17,6 +17,7 @@ from joserfc.jwk import RSAKey
 
 from portal import create_app
 from portal.clock import now
+from portal.dashboard.csrf import mask
 from portal.db import transaction
 from portal.operators.models import Operator, OperatorSession, Role
 from portal.operators.rules import invite
@@ -137,7 +138,10 @@ def test_what_is_asked_of_the_provider_is_bound_to_the_browser(app, idp, invited
 
 def test_the_cookie_of_an_attempt_is_for_https_alone_where_the_portal_is(make_app):
     app = make_app(base_url="https://install.example")
-    assert "Secure" in app.test_client().get(START).headers["Set-Cookie"]
+    cookie = app.test_client().get(START).headers["Set-Cookie"]
+    assert cookie.startswith("__Host-portal-oidc=")
+    assert {"Secure", "Path=/", "HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert "Domain" not in cookie
 
 
 def test_a_stranger_is_told_to_be_invited(app, idp):
@@ -188,6 +192,12 @@ def test_capital_letters_of_an_address_or_domain_make_no_difference(make_app, id
     idp.behave.email = "Ada@VENDOR.example"
     _, client = sign_in(app, idp)
     assert is_signed_in(client)
+
+
+def test_a_sign_that_only_becomes_a_letter_of_somebody_elses_address_is_another_address(app, idp):
+    be_invited(app, "mark@vendor.example", Role.admin)
+    idp.behave.email = "mar\u212a@vendor.example"  # the Kelvin sign, whose small letter is k
+    assert_refused(*sign_in(app, idp), "Nobody has invited")
 
 
 def test_an_address_can_come_from_userinfo(app, idp, invited):
@@ -457,7 +467,7 @@ def desk_of_ada(app, idp):
     _, client = sign_in(app, idp)
     change(app, sa.update(OperatorSession).values(proved_at=now() - timedelta(hours=1)))
     with app.app_context(), transaction() as session:
-        client.csrf = f"{session.scalar(sa.select(OperatorSession.csrf))}.production"
+        client.csrf = f"{mask(session.scalar(sa.select(OperatorSession.csrf)))}.production"
     return client
 
 
@@ -478,7 +488,7 @@ def test_who_was_signed_in_at_the_provider_for_long_has_proved_nothing(app, idp)
         change(app, sa.delete(OperatorSession))
         _, client = sign_in(app, idp)
         with app.app_context(), transaction() as session:
-            client.csrf = f"{session.scalar(sa.select(OperatorSession.csrf))}.production"
+            client.csrf = f"{mask(session.scalar(sa.select(OperatorSession.csrf)))}.production"
         assert may_make_a_key(client) is expected
 
 
@@ -515,7 +525,7 @@ def test_an_ordinary_sign_in_that_was_begun_is_no_proof_for_the_session_of_befor
     come_back(desk_of_ada, idp.approve(begin(desk_of_ada)))
     with app.app_context(), transaction() as session:
         csrf = session.scalars(sa.select(OperatorSession.csrf).order_by(OperatorSession.created_at.desc())).first()
-        desk_of_ada.csrf = f"{csrf}.production"
+        desk_of_ada.csrf = f"{mask(csrf)}.production"
     assert not may_make_a_key(desk_of_ada)
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
+import cbor2
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from webauthn.helpers import bytes_to_base64url
 
+from portal.clock import now
 from portal.db import transaction
-from portal.operators.models import PasskeyChallenge
+from portal.operators.models import Passkey, PasskeyChallenge, Role
+from portal.operators.rules import invite
+from tests.backend import change
 from tests.install_page import View
 
 
@@ -24,6 +34,58 @@ def test_a_portal_without_a_host_name_says_what_passkeys_need(desk, app, monkeyp
     view = desk.post("/dashboard/passkeys/options")
     assert view.status == 409
     assert "Passkeys need a host name" in view.text
+
+
+@pytest.fixture
+def device(app):
+    """A device that has made a passkey for Ada; gives what its browser sends for a challenge."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    point = key.public_key().public_numbers()
+    cose = cbor2.dumps({1: 2, 3: -7, -1: 1, -2: point.x.to_bytes(32, "big"), -3: point.y.to_bytes(32, "big")})
+    with app.app_context(), transaction() as session:
+        operator, _ = invite(session, "ada@vendor.example", Role.viewer, now())
+        session.add(
+            Passkey(operator_id=operator.id, credential_id=b"key", public_key=cose, sign_count=0, name="Device")
+        )
+
+    def answer(challenge, origin="http://portal.example", kind="webauthn.get", flags=5):
+        client = json.dumps({"type": kind, "challenge": challenge, "origin": origin}).encode()
+        facts = hashlib.sha256(b"portal.example").digest() + bytes([flags]) + bytes(4)
+        signature = key.sign(facts + hashlib.sha256(client).digest(), ec.ECDSA(hashes.SHA256()))
+        told = {"clientDataJSON": client, "authenticatorData": facts, "signature": signature}
+        response = {name: bytes_to_base64url(value) for name, value in told.items()}
+        name = bytes_to_base64url(b"key")
+        return json.dumps({"id": name, "rawId": name, "type": "public-key", "response": response})
+
+    return answer
+
+
+def sign_in_with(app, sent):
+    return app.test_client().post("/dashboard/sign-in/passkey", data={"credential": sent}).status_code
+
+
+def test_an_answer_signs_in_once_whoever_sends_it_again(app, device):
+    sent = device(ask(app, "192.0.2.1").json["challenge"])
+    assert [sign_in_with(app, sent) for _ in range(3)] == [303, 400, 400]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"origin": "http://portal.example.evil.example"},
+        {"origin": "https://portal.example"},
+        {"kind": "webauthn.create"},
+        {"flags": 1},  # somebody touched the device, and wasn't asked who they are
+    ],
+)
+def test_an_answer_that_was_given_elsewhere_or_for_something_else_signs_nobody_in(app, device, facts):
+    assert sign_in_with(app, device(ask(app, "192.0.2.1").json["challenge"], **facts)) == 400
+
+
+def test_a_challenge_is_over_after_five_minutes(app, device):
+    challenge = ask(app, "192.0.2.1").json["challenge"]
+    change(app, sa.update(PasskeyChallenge).values(expires_at=now()))
+    assert sign_in_with(app, device(challenge)) == 400
 
 
 def ask(app, address):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from portal.operators.models import Role
@@ -125,10 +127,19 @@ def test_a_form_without_the_session_s_token_changes_nothing(desk, sign_in):
     for method, rule in NEEDS:
         if method != "POST" or NEEDS[method, rule] is NOBODY:  # these have no session: see test_foreign_forms.py
             continue
-        for csrf in ("", "x", other.csrf):
+        for csrf in ("", "x", "é", "AAAA", other.csrf):
             answer = desk.client.post(address(rule), data={"csrf": csrf})
             assert answer.status_code == 400, rule
             assert "This form is too old" in answer.text
+
+
+def test_the_token_is_written_differently_on_each_page_and_holds_for_each(desk):
+    """What is compressed tells by its length what stands in it twice: a token that changes can't be guessed so."""
+    written = {re.search(r'name="csrf" value="([^"]+)"', desk.get("/dashboard/links?user=a").html)[1] for _ in range(4)}
+    assert len(written) == 4
+    for csrf in written:
+        answer = desk.client.post("/dashboard/environment", data={"csrf": csrf, "environment": "production"})
+        assert answer.status_code == 303
 
 
 def test_htmx_is_led_to_the_sign_in_as_a_whole(app):

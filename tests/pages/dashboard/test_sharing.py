@@ -71,6 +71,27 @@ def test_options_of_a_shared_link_are_kept(desk, user, integration, app):
     assert link.prefilled == {"magento": {"store_url": "https://shop.example"}}
 
 
+@pytest.mark.parametrize(
+    ("username", "recipient"),
+    [
+        ("ada+x@shop.example", "ada%2Bx%40shop.example"),
+        ("ada@shop.example,eve@evil.example", ""),
+        ("eve@evil.example;ada@shop.example", ""),
+        ("Ada <ada@shop.example>", ""),
+        ("ada@shop.example?bcc=eve@evil.example", ""),
+        ("customer 7", ""),
+    ],
+)
+def test_a_mail_is_prepared_for_one_address_and_for_nothing_that_only_looks_like_one(
+    desk, backend, integration, username, recipient
+):
+    backend.post("/users", {"username": username})
+    page = desk.get(f"/dashboard/integrations/{integration}/share")
+    workflows = re.findall(r'name="workflow" value="([0-9a-f]+)"', page.html)
+    made = desk.post(f"/dashboard/integrations/{integration}/share", user=username, workflow=workflows)
+    assert f'href="mailto:{recipient}?subject=' in made.html
+
+
 def test_the_page_and_the_prepared_mail_are_in_the_language_that_was_chosen(desk, user, integration, app):
     page = desk.get(f"/dashboard/integrations/{integration}/share")
     assert re.findall(r'<option value="(\w+)" lang="\w+">', page.html) == ["en", "de", "fr"]

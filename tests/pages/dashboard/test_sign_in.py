@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -10,7 +12,7 @@ import sqlalchemy as sa
 from portal.clock import now
 from portal.db import transaction
 from portal.operators.models import Invitation, OperatorSession, Role
-from portal.operators.rules import invite
+from portal.operators.rules import invite, remove_operator
 from tests.backend import change
 
 
@@ -33,12 +35,59 @@ def test_a_sign_in_link_works_once_and_opening_it_does_not_use_it(app, sign_in):
     assert "A sign-in link works once" in again.text
 
 
+def test_a_sign_in_link_that_is_pressed_many_times_at_once_signs_one_browser_in(app):
+    with app.app_context(), transaction() as session:
+        _, token = invite(session, "ada@vendor.example", Role.viewer, now())
+    gate = threading.Barrier(12)
+
+    def press(_):
+        client = app.test_client()
+        gate.wait(30)
+        return client.post("/dashboard/sign-in", data={"token": token}).status_code
+
+    with ThreadPoolExecutor(12) as presses:
+        assert sorted(presses.map(press, range(12))) == [303] + [410] * 11
+    with app.app_context(), transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(OperatorSession)) == 1
+
+
+def test_who_is_removed_or_may_do_less_now_feels_it_at_once(app, sign_in):
+    sign_in(email="other@vendor.example")
+    desk = sign_in(email="ada@vendor.example")
+    with app.app_context(), transaction() as session:
+        _, left_over = invite(session, "ada@vendor.example", Role.viewer, now())
+    assert desk.post("/dashboard/api-keys", name="x").status == 403
+    assert desk.get("/dashboard/links").status == 200
+    with app.app_context(), transaction() as session:
+        remove_operator(session, "ada@vendor.example")
+    assert desk.client.get("/dashboard/links").headers["Location"] == "/dashboard/sign-in"
+    assert app.test_client().post("/dashboard/sign-in", data={"token": left_over}).status_code == 410
+
+
 def test_a_sign_in_link_is_over_after_an_hour(app):
     with app.app_context(), transaction() as session:
         _, token = invite(session, "ada@vendor.example", Role.viewer, now())
     change(app, sa.update(Invitation).values(expires_at=now()))
     assert app.test_client().get(f"/dashboard/sign-in?token={token}").status_code == 410
     assert app.test_client().post("/dashboard/sign-in", data={"token": token}).status_code == 410
+
+
+def test_with_https_no_neighbour_of_the_same_domain_can_set_the_cookie(app, monkeypatch):
+    settings = app.config["PORTAL_SETTINGS"].model_copy(update={"base_url": "https://install.example"})
+    monkeypatch.setitem(app.config, "PORTAL_SETTINGS", settings)
+    with app.app_context(), transaction() as session:
+        _, token = invite(session, "ada@vendor.example", Role.viewer, now())
+    client = app.test_client()
+    at = {"base_url": "https://install.example"}
+    cookie = client.post("/dashboard/sign-in", data={"token": token}, **at).headers["Set-Cookie"]
+    assert cookie.startswith("__Host-portal-session=")
+    assert {"Secure", "Path=/", "HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert "Domain" not in cookie
+    page = client.get("/dashboard", **at)
+    assert page.status_code == 200
+    csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+    ended = client.post("/dashboard/sign-out", data={"csrf": csrf}, **at)
+    assert "Max-Age=0" in ended.headers["Set-Cookie"]
 
 
 def test_no_token_of_a_session_or_invitation_is_stored(app, desk):
@@ -73,6 +122,8 @@ def test_a_session_of_somebody_else_can_not_be_ended(sign_in, app):
     assert there.client.get("/dashboard/").status_code == 200
 
 
-def test_a_session_that_was_not_seen_for_two_weeks_is_over(desk, app):
-    change(app, sa.update(OperatorSession).values(seen_at=now() - timedelta(days=15)))
+def test_a_session_is_over_two_weeks_after_the_sign_in_however_often_it_was_used(desk, app):
+    change(app, sa.update(OperatorSession).values(created_at=now() - timedelta(days=13, hours=23)))
+    assert desk.client.get("/dashboard/").status_code == 200
+    change(app, sa.update(OperatorSession).values(created_at=now() - timedelta(days=14, minutes=1)))
     assert desk.client.get("/dashboard/").status_code == 303

@@ -88,6 +88,7 @@ def test_a_wrong_token_is_explained_at_its_field_and_the_link_stays_usable(insta
         (answer(200, b"[" * 100_000), "magento-store_url", "something other than Magento"),
         (answer(302, Location="http://127.0.0.1/"), "magento-store_url", "sends us on to http://127.0.0.1"),
         (answer(302, Location="http://["), "magento-store_url", "sends us on"),
+        (answer(302, Location="http://a<b>\u00ff.example/"), "magento-store_url", "sends us on to another address"),
         (pour, "magento-store_url", "sent far more than Magento would"),
         (lambda handler: None, "magento-store_url", "broke off"),
     ],
@@ -100,6 +101,27 @@ def test_what_a_provider_answers_gets_its_own_sentence(install_page, provider, r
     assert view.status == 422
     assert sentence in (view.error_at(field) if field else view.text)
     assert row(link).finished_at is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (r"Half \ud800", "Half"),
+        (r"Zero\u0000 Store", "Zero Store"),
+        (r"\u202eerotS\u200b", "erotS"),
+        (r"\u200b\ud83d", "127.0.0.1"),  # nothing is left of it: then by its address
+        ("<b>Store</b>", "<b>Store</b>"),
+    ],
+)
+def test_no_name_of_a_store_breaks_the_page_or_hides_in_it(install_page, provider, backend, link, name, shown):
+    provider.behave = answer(200, f'[{{"base_url": "{name}"}}]'.encode())
+    install_page.open()
+    view = install_page.fill(magento__store_url=provider.url, magento__access_token="key").finish()
+
+    assert view.heading == "Magento is connected"
+    (credential,) = backend.get(f"/users/{link.user_id}/credentials")["data"]
+    assert credential["name"].removesuffix(f":{provider.server_port}") == shown
+    assert credential["name"] in view.text
 
 
 @pytest.mark.parametrize("behaviour", [hang, drip])
@@ -157,6 +179,16 @@ def test_ten_failed_tries_slow_the_link_down_with_a_sentence(install_page, shop,
     assert int(view.response.headers["Retry-After"]) <= 600
     assert "Please wait 10 minutes, then try again" in view.text
     assert row(link).finished_at is None
+
+
+def test_failed_tries_count_over_all_links_of_their_user_and_for_nobody_else(page_of, make_link, shop):
+    def is_put_off(username):
+        page = page_of(make_link(username=username))
+        page.open()
+        return page.fill(magento__store_url=shop.url, magento__access_token="wrong").finish().status == 429
+
+    assert [is_put_off("ada@shop.example") for _ in range(12)] == [False] * 10 + [True] * 2
+    assert not is_put_off("bob@shop.example")
 
 
 def test_what_passed_is_kept_when_another_section_fails_also_without_javascript(page_of, make_link, shop):

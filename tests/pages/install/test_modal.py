@@ -234,6 +234,18 @@ def test_values_that_can_not_be_given_are_refused_in_words(modal, asking, given)
     assert modal(integrationId=asking.id, preFilledValues=given, status=400).view.heading == "This link can’t be made"
 
 
+@pytest.mark.parametrize("name", ["outputOverride", "preFilledValues"])
+@pytest.mark.parametrize("deep", [900, 20_000])
+def test_what_is_nested_without_end_can_not_be_read(modal, integration, name, deep):
+    view = modal(integrationId=integration, **{name: "[" * deep + "]" * deep}, status=400).view
+    assert f"a {name} that can’t be read" in view.text.replace("`", "")
+
+
+@pytest.mark.parametrize("entry", [{"name": "\ud800", "value": "x"}, {"name": "ledger", "value": "\ud800"}])
+def test_half_a_character_is_no_value(modal, asking, entry):
+    assert modal(integrationId=asking.id, preFilledValues=json.dumps([entry]), status=400).view
+
+
 def test_an_override_of_outputs_is_kept_for_the_runtime(modal, integration, shop_credential, app):
     shop_credential()
     override = [{"blockId": "b", "output": {"x": [1, None, "ü"]}}]

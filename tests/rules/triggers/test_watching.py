@@ -313,6 +313,26 @@ def test_why_nothing_comes_is_told_and_asking_slows_down(world, status, body, sa
     assert (watch(child).error, watch(child).failures) == (None, 0)
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["Fri, 31 Dec 9999 23:59:59 -2300", "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 01 Jan 0100 00:00:00 +2300", "soon"],
+)
+def test_a_clock_at_an_end_of_the_calendar_is_not_reckoned_with(world, date):
+    def behave(handler):
+        handler.send_response_only(200)
+        handler.send_header("Date", date)
+        handler.send_header("Content-Length", "13")
+        handler.end_headers()
+        handler.wfile.write(b'{"items": []}')
+
+    child = world.install(POLLED, values={"store_url": world.provider.url, "access_token": "t"})
+    world.provider.behave = behave
+    for _ in range(2):
+        polling.ask_for(child.id)
+    assert (watch(child).error, watch(child).failures) == (None, 0)
+    assert watch(child).asked_at
+
+
 def test_people_are_not_turned_away_while_polls_keep_a_host_busy(world):
     world.provider.behave = hang
     at = {"store_url": world.provider.url, "access_token": "t"}
