@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright
 
 from tests.browser.desk import desk  # noqa: F401 - a fixture
+from tests.browser.looking import hold
 from tests.chromium import find_chromium
 from tests.running import HERE, Running
 
@@ -79,16 +80,8 @@ class InstallPage:
         """Save a picture, and hold this state to accessibility and width."""
         SCREENS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENS / f"{self.name}-{state}.png", full_page=True)
-        self.hold()
+        hold(self.page)
         return self
-
-    def hold(self) -> None:
-        """axe finds nothing, and nothing is wider than the window."""
-        from axe_playwright_python.sync_playwright import Axe
-
-        found = Axe().run(self.page)
-        assert found.violations_count == 0, found.generate_report()
-        assert self.page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
 
 
 Visit = Callable[..., InstallPage]

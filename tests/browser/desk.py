@@ -1,4 +1,4 @@
-"""What browser tests of the dashboard share: an operator's browser, its looks, every page, and what holds on each."""
+"""What browser tests of the dashboard share: an operator's browser, its looks, and every page."""
 
 from __future__ import annotations
 
@@ -39,12 +39,3 @@ def desk(chromium, portal):
 def goto(page, name):
     """Follow a link of the navigation."""
     page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
-
-
-def hold(page):
-    """axe finds nothing, and nothing is wider than the window."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), page.url

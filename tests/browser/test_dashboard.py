@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import LOOKS, PAGES, goto, hold
+from tests.browser.desk import LOOKS, PAGES, goto
+from tests.browser.looking import hold
 from tests.running import SCREENS
 from tests.stage import wait_until
 

@@ -16,7 +16,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from portal.demo.seed import OPERATOR
-from tests.running import SCREENS, Running
+from tests.browser.looking import pictures
+from tests.running import Running
 
 SHOP = "Magento: stream new orders"
 LATER = """
@@ -28,7 +29,6 @@ workflows:
     trigger: {installation: true}
     steps: [{name: Wait, delay: 30d}, {name: Say so, request: {post: "https://vendor.example/", body: "${ trigger }"}}]
 """
-LOOKS = (("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 320))
 Open = Callable[..., Page]
 
 
@@ -61,20 +61,9 @@ def sign_in(browser: Open, portal: Running) -> Open:
 
 
 def picture(page: Page, name: str, heading: str | re.Pattern[str]) -> None:
-    """A picture of the page in each look; each holds."""
-    from axe_playwright_python.sync_playwright import Axe
-
+    """The pictures of a page, once it is there."""
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
-    SCREENS.mkdir(parents=True, exist_ok=True)
-    for look, scheme, width in LOOKS:
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=SCREENS / f"state-{name}-{look}.png", full_page=True)
-        found = Axe().run(page)
-        assert found.violations_count == 0, (name, look, found.generate_report())
-        assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), (name, look)
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.emulate_media(color_scheme="light")
+    pictures(page, f"state-{name}")
 
 
 def connect(page: Page, portal: Running, link: str, token: str = "") -> None:

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import expect
 
 from portal.demo.seed import INTEGRATION, OPERATOR
-from tests.browser.desk import PAGES, goto, hold
+from tests.browser.desk import PAGES, goto
+from tests.browser.looking import hold
 
 NAME = """() => {
   const e = document.activeElement;

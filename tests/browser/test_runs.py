@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from portal.demo.seed import INTEGRATION, OPERATOR, USERNAME
-from tests.running import SCREENS, Running, run_everything
+from tests.browser.looking import pictures
+from tests.running import Running, run_everything
 from tests.runtime import Ingest, answers, takes
 from tests.stage import wait_until
 
@@ -42,27 +43,6 @@ def page(chromium, own) -> Iterator[Page]:
     context.close()
 
 
-def hold(page):
-    """axe finds nothing, and nothing is wider than the window."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), page.url
-
-
-def pictures(page: Page, name: str) -> None:
-    """A picture of the page on a desk, in the dark, and in a narrow window; each holds."""
-    SCREENS.mkdir(parents=True, exist_ok=True)
-    for look, scheme, width in (("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 320)):
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=SCREENS / f"runs-{name}-{look}.png", full_page=True)
-        hold(page)
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.emulate_media(color_scheme="light")
-
-
 def open_newest_run(page: Page, own: Running) -> None:
     page.goto(f"{own.base}/dashboard/runs")
     page.locator("tbody tr").first.get_by_role("link").click()
@@ -88,7 +68,7 @@ def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_r
     expect(page.get_by_text(f"POST {ingest.url}")).to_be_visible()
     expect(page.get_by_text("Answered 200.")).to_be_visible()
     assert "veronica@example.com" not in page.content()
-    pictures(page, "succeeded")
+    pictures(page, "runs-succeeded")
 
     ingest.behave = answers(400, b'{"message": "no such tenant"}')
     own.flask("sandbox", "order")
@@ -98,7 +78,7 @@ def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_r
     page.get_by_role("link", name=re.compile("Stream new orders of")).first.click()
     expect(page.get_by_role("status")).to_contain_text("Send the order: 127.0.0.1 answered 400.")
     expect(page.get_by_text("no such tenant")).to_be_visible()
-    pictures(page, "failed")
+    pictures(page, "runs-failed")
 
     ingest.behave = takes
     page.get_by_role("button", name="Run again").click()
@@ -115,7 +95,7 @@ def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_r
     page.get_by_role("link", name="How this workflow stands").click()
     expect(page.get_by_role("heading", name="Everything is fine")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Stream new orders, drawn"))).to_be_visible()
-    pictures(page, "child")
+    pictures(page, "runs-child")
 
 
 def test_a_run_that_is_tried_again_is_stopped_without_a_script(chromium, own, ingest, page):
@@ -134,11 +114,11 @@ def test_a_run_that_is_tried_again_is_stopped_without_a_script(chromium, own, in
     plain.locator("tbody tr").first.get_by_role("link").click()
     expect(plain.get_by_text("The runs behind it wait, so that the order is kept.")).to_be_visible()
     page.goto(plain.url)
-    pictures(page, "retrying")
+    pictures(page, "runs-retrying")
     plain.get_by_role("link", name="How this workflow stands").click()
     expect(plain.get_by_role("heading", name="Why is nothing happening?")).to_be_visible()
     page.goto(plain.url)
-    pictures(page, "held-up")
+    pictures(page, "runs-held-up")
     plain.get_by_role("link", name="One run").click()
     plain.get_by_role("button", name="Stop this run").click()
     expect(plain.get_by_role("status")).to_contain_text("stopped")
@@ -152,4 +132,4 @@ def test_the_integration_s_page_draws_its_workflow(own, page):
     expect(page.get_by_role("img", name=re.compile("order created, then Send the order"))).to_be_visible()
     page.get_by_text("As text").click()
     expect(page.get_by_text("Send the order: sends a request")).to_be_visible()
-    pictures(page, "integration")
+    pictures(page, "runs-integration")

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import hold
+from tests.browser.looking import hold
 
 
 def shown(page):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import LOOKS, hold
+from tests.browser.desk import LOOKS
+from tests.browser.looking import hold
 from tests.running import SCREENS
 
 INTEGRATION = "Magento: stream new orders"
