@@ -203,7 +203,7 @@ def is_alone_in_writing(session: Session) -> bool:
 
 def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -> bool:
     """Add a row unless one with the same key is there; whether it was added. Safe against others who add the same."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    insert = _insert_of(session)
     # Not told by the count of rows: after an INSERT, psycopg's is not kept.
     statement = insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
     return session.execute(statement).first() is not None
@@ -213,6 +213,20 @@ def changes_one(session: Session, statement: sa.Update, values: Mapping[str, Any
     """Whether an UPDATE changes its one row. Rows that the session has read stay as they were."""
     done = session.execute(statement, values or {}, execution_options={"synchronize_session": False})
     return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def count_one(session: Session, table: type[Base], key: Mapping[str, Any], counter: str) -> None:
+    """Add one to the `counter` of the row with this key, in one statement, and make the row if there is none.
+
+    Whoever counts at the same moment is counted as well; on PostgreSQL they wait until this transaction ends.
+    """
+    more = {counter: getattr(table, counter) + 1}
+    statement = _insert_of(session)(table).values(**key, **{counter: 1})
+    session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=more))
+
+
+def _insert_of(session: Session) -> Callable[..., postgresql.Insert | sqlite.Insert]:
+    return postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
 
 
 MOST_REWRITTEN = 256_000_000  # bytes of a database that is written anew while writers wait: about a second

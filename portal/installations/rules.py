@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal.credentials.models import Credential, InstallationCredential
 from portal.credentials.rules import activate, drop_drafts, open_values
-from portal.db import changes_one, insert_new
+from portal.db import count_one
 from portal.environments import Environment
 from portal.events.kinds import INSTALLATION_FINISHED
 from portal.events.rules import announce
@@ -206,11 +206,7 @@ def _installation_for(session: Session, link: Link, earlier: Installation | None
 
 def count_finished(session: Session, environment: Environment, now: datetime) -> None:
     """Count an installation for its day, late in the transaction: PostgreSQL lets others wait for the row."""
-    of_day = InstallationDay.environment == environment, InstallationDay.day == now.date()
-    one_more = sa.update(InstallationDay).where(*of_day).values(finished=InstallationDay.finished + 1)
-    if not changes_one(session, one_more):
-        insert_new(session, InstallationDay, {"environment": environment, "day": now.date(), "finished": 0})
-        changes_one(session, one_more)
+    count_one(session, InstallationDay, {"environment": environment, "day": now.date()}, "finished")
 
 
 def finish_connection(
