@@ -147,6 +147,7 @@ def select_open_sessions(operator_id: str, now: datetime) -> sa.Select[OperatorS
         OperatorSession.operator_id == operator_id,
         OperatorSession.ended_at.is_(None),
         OperatorSession.created_at > now - SESSION_LIFE,
+        OperatorSession.seen_at > now - SESSION_LIFE,  # follows, and is what the index begins at
     )
 
 

@@ -126,7 +126,7 @@ def _compiled(expression: str) -> Any:
         raise BadExpression("${ } is empty: write what to pick, such as ${ trigger.id }")
     try:
         compiled = jmespath.compile(expression)
-        times = _times(compiled.parsed)
+        times, is_value = _times(compiled.parsed), _gives_value(compiled.parsed)
     except jmespath.exceptions.JMESPathError as error:
         place = getattr(error, "lex_position", None)
         where = f": it can’t be read from character {place + 1} on" if isinstance(place, int) else ""
@@ -135,7 +135,21 @@ def _compiled(expression: str) -> Any:
         raise BadExpression(f"“{expression[:40]}…” is nested too deep: take it apart with `map`") from None
     if times > MOST_TIMES:
         raise BadExpression(f"“{expression[:40]}…” repeats what it picks too often: take it apart with `map`")
+    if not is_value:
+        raise BadExpression(f"“{expression}” gives no value: & stands in {', '.join(_BY_EXPRESSION)} alone")
     return compiled
+
+
+_BY_EXPRESSION = ("sort_by", "max_by", "min_by", "map")  # the functions that take another expression
+
+
+def _gives_value(node: Mapping[str, Any], *, is_argument: bool = False) -> bool:
+    """Whether no other expression can be in what an expression gives: nobody could store or send that."""
+    if node["type"] == "expref" and not is_argument:
+        return False
+    takes_one = node["type"] == "function_expression" and node["value"] in _BY_EXPRESSION
+    children = [child for child in node.get("children", ()) if isinstance(child, Mapping)]
+    return all(_gives_value(child, is_argument=takes_one) for child in children)
 
 
 def _times(node: Mapping[str, Any]) -> int:

@@ -12,7 +12,7 @@ from portal.db import transaction
 from portal.environments import Environment
 from portal.events.kinds import LINK_FAILED
 from portal.events.models import Endpoint, Event, documented_id
-from portal.links.models import FailedTry
+from portal.links.models import FailedTry, Link
 from portal.links.rules import TRIES, require_patience
 from tests.install_page import InstallPage
 
@@ -60,7 +60,7 @@ def test_mistakes_that_ask_no_app_cost_no_patience_and_are_noted_so_often_and_no
         customer.fill(magento__store_url=("my shop", "")[number % 2]).finish()
     assert len(tries(app)) == TRIES
     with app.app_context(), transaction() as session:
-        require_patience(session, link.id, now())
+        require_patience(session, session.get_one(Link, link.id), now())
 
 
 def test_an_endpoint_hears_of_them_too(app, customer):

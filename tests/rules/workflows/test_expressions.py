@@ -62,6 +62,10 @@ def test_a_text_is_split_where_its_expressions_begin_and_end(text, pieces):
         ("${ a. }", "is not a JMESPath expression"),
         ("${ " + "a" * (LONGEST + 1) + " }", "is too long"),
         ("${ " + "!" * (LONGEST - 1) + "a }", "nested too deep"),
+        ("${ &a }", "gives no value"),
+        ("${ [&a] }", "gives no value"),
+        ("${ not_null(&a) }", "gives no value"),
+        ("${ map(&(&a), b) }", "gives no value"),
     ],
 )
 def test_what_can_t_be_read_is_refused_with_the_reason(text, because):
@@ -213,6 +217,7 @@ EXPRESSIONS = TEXTS.map(lambda text: f"${{ {text} }}")
 @example("${ " + "!" * 990 + "a }")
 @example("${ " + "a." * 490 + "a }")
 @example("${ " + "a||" * 300 + "a }")
+@example("${ sort_by(&a, &b) }")
 @example("${ " + "not_null(" * 100 + "a" + ")" * 100 + " }")
 def test_no_text_raises_anything_but_what_is_declared(text):
     try:
