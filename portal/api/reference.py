@@ -13,6 +13,8 @@ from portal.api.access import TOKEN_HEADER, is_open_to_users
 
 reference = Blueprint("reference", __name__)
 
+_PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/HTTPError"}}}
+_SEVERAL = "Several workflows have this name."
 _METHODS = ("get", "post", "put", "delete")
 _ERRORS = {
     "400": "Something can’t be read or taken; the message says what.",
@@ -45,14 +47,15 @@ def describe_api(app: APIFlask) -> None:
         }
         for path, operations in spec["paths"].items():
             for method, operation in operations.items():
+                if "{workflow}" in path:
+                    operation["responses"].setdefault("409", {"description": _SEVERAL, "content": _PROBLEM})
                 _complete(operation, method, is_open=(path, method) in open_calls)
         return spec
 
 
 def _complete(operation: dict[str, Any], method: str, *, is_open: bool) -> None:
-    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/HTTPError"}}}
     for status, text in _ERRORS.items():
-        operation["responses"].setdefault(status, {"description": text, "content": problem})
+        operation["responses"].setdefault(status, {"description": text, "content": _PROBLEM})
     operation["security"] = [{"apiKey": []}] + ([{"userToken": []}] if is_open else [])
     for parameter in operation.get("parameters", []):
         # A parameter that is left out is left out: an address has no null.
@@ -64,7 +67,7 @@ def _complete(operation: dict[str, Any], method: str, *, is_open: bool) -> None:
         parameter["schema"].pop("default", None)
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
-        operation["responses"]["413"] = {"description": "What was sent is too large.", "content": problem}
+        operation["responses"]["413"] = {"description": "What was sent is too large.", "content": _PROBLEM}
     if method == "post":
         operation["parameters"] = [
             *operation.get("parameters", []),
@@ -77,7 +80,7 @@ def _complete(operation: dict[str, Any], method: str, *, is_open: bool) -> None:
             },
         ]
         conflict = {"description": "The key came before with another call, or that is still under way."}
-        operation["responses"].setdefault("409", {**conflict, "content": problem})
+        operation["responses"].setdefault("409", {**conflict, "content": _PROBLEM})
 
 
 def _spec() -> dict[str, Any]:

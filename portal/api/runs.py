@@ -123,7 +123,11 @@ class RunMade(Reply):
 @runs.doc(
     summary="Run a workflow",
     description="Starts a run of the user's copy with `data`, whatever else the workflow begins with.",
-    responses={404: "No such user or workflow.", 409: "The copy is not active.", 413: "Too much data."},
+    responses={
+        404: "No such user or workflow.",
+        409: "The copy isn’t active, or the name several’s.",
+        413: "Too much data.",
+    },
 )
 def run_workflow(json_data: RunWorkflow) -> Message:
     with own() as session:
@@ -155,7 +159,10 @@ def run_event(json_data: RunEvent) -> Message:
 @runs.output(RunMade)
 @runs.doc(
     summary="Run again with the same data",
-    responses={404: "No such user, workflow or run.", 409: "The copy is not active."},
+    responses={
+        404: "No such user, workflow or run.",
+        409: "The copy isn’t active, or the name several’s.",
+    },
 )
 def rerun(workflow: str, execution: str, query_data: OfUser) -> RunMade:
     with own() as session:

@@ -302,7 +302,8 @@ def versions(workflow: str) -> VersionList:
 @workflows.input(Which)
 @workflows.output(Activated)
 @workflows.doc(
-    summary="Start a user's copy", responses={404: "No such user or workflow.", 409: "A credential is missing."}
+    summary="Start a user's copy",
+    responses={404: "No such user or workflow.", 409: "A credential is missing, or several have this name."},
 )
 def activate(json_data: Which) -> Activated:
     with own() as session:
@@ -316,7 +317,10 @@ def activate(json_data: Which) -> Activated:
 @open_to_users
 @workflows.input(Which)
 @workflows.output(Activated)
-@workflows.doc(summary="Stop a user's copy", responses={404: "No such user or workflow."})
+@workflows.doc(
+    summary="Stop a user's copy",
+    responses={404: "No such user or workflow.", 409: "Several workflows have this name."},
+)
 def deactivate(json_data: Which) -> Activated:
     with own() as session:
         child = _copy(session, json_data)
@@ -338,7 +342,8 @@ def _copy(session: Session, which: Which) -> ChildWorkflow:
 @workflows.input(OfUser, location="query")
 @workflows.output(Upgraded)
 @workflows.doc(
-    summary="Bring a user's copy to the newest version", responses={409: "The new version asks for new fields."}
+    summary="Bring a user's copy to the newest version",
+    responses={409: "The new version asks for new fields, or several workflows have this name."},
 )
 def upgrade(workflow: str, query_data: OfUser) -> Upgraded:
     with own() as session:

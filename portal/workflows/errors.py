@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 
 
-class UnknownWorkflow(Refusal):
+class UnknownWorkflow(Unknown):
     """There is no workflow by that id or name."""
 
-    status = 404
     title = "No such workflow"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is no workflow “{name}”. GET /workflows names them.")
+
+
+class SeveralWorkflows(Refusal):
+    """More than one workflow has the name that was given."""
+
+    status = 409
+    title = "Which workflow?"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Several workflows are called “{name}”: name one by its id. GET /workflows lists them.")
 
 
 class NotInstalled(Refusal):

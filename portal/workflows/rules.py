@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal.environments import Environment
 from portal.ids import new_id
-from portal.workflows.errors import NewFieldsAsked, UnknownWorkflow
+from portal.workflows.errors import NewFieldsAsked, SeveralWorkflows, UnknownWorkflow
 from portal.workflows.fields import clean_values, fields_of
 from portal.workflows.models import ChildWorkflow, Workflow, WorkflowVersion
 
@@ -19,15 +19,17 @@ Published = tuple[Workflow, WorkflowVersion]
 
 
 def find_workflow(session: Session, name: str) -> Workflow:
-    """The parent with this id, or the one with this name. Raises `UnknownWorkflow` (also when a name has several)."""
+    """The parent with this id, or the one with this name. Raises `UnknownWorkflow`, `SeveralWorkflows`."""
     found = session.scalars(
         sa.select(Workflow)
         .where(sa.or_(Workflow.id == name, sa.and_(Workflow.name == name, Workflow.retired_at.is_(None))))
         .order_by(Workflow.id != name)
         .limit(2)
     ).all()
-    if not found or (found[0].id != name and len(found) > 1):
+    if not found:
         raise UnknownWorkflow(name)
+    if found[0].id != name and len(found) > 1:
+        raise SeveralWorkflows(name)
     return found[0]
 
 

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from portal.db import transaction
 from tests.backend import WITH_FIELDS, data
 
+OTHER = "name: Other\napps: [magento]\nworkflows: [{{name: {}, description: d, trigger: {{manual: true}}}}]"
+
 
 def test_a_credential_is_tested_before_it_is_kept_and_never_shown(backend, user, shop, app):
     wrong = {"type": "magento", "data": {"store_url": shop.url, "access_token": "wrong-secret"}}
@@ -136,7 +138,16 @@ def test_users_of_a_workflow_are_found(backend, user, integration, install):
     assert [one["userId"] for one in backend.get(f"/workflows/{workflow}/users")["data"]] == [user]
 
 
+def test_a_workflow_whose_name_several_have_is_to_be_named_by_id(backend, user, integration, apply):
+    apply(OTHER.format("Stream new orders"))
+    status, message = backend.refusal(
+        "PUT", "/workflows/deactivate", {"userId": user, "workflowName": "Stream new orders"}
+    )
+    assert status == 409
+    assert message == "Several workflows are called “Stream new orders”: name one by its id. GET /workflows lists them."
+
+
 def test_an_app_of_several_integrations_has_to_be_named_by_id(backend, integration, apply):
-    apply("name: Other\napps: [magento]\nworkflows: [{name: w, description: d, trigger: {manual: true}}]")
+    apply(OTHER.format("w"))
     assert backend.refusal("GET", "/integrations/magento")[0] == 409
     assert backend.get(f"/integrations/{integration}")["data"]["integrationId"] == integration
