@@ -34,8 +34,9 @@ check: .venv/ready-for-tests ## lint, types, import rules (seconds)
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary portal && $(BIN)/lint-imports --no-cache >/dev/null || { $(BIN)/lint-imports --no-cache; exit 1; }
 
 test: check ## every check and every test
-	@$(BIN)/python -m pytest -n 2 tests/rules tests/pages tests/faults
-	@$(BIN)/python -m pytest -n 2 tests/browser tests/clients # apart: Playwright keeps an event loop that the engine won't run beside
+	@$(BIN)/python -m pytest -n 4 tests/rules tests/pages tests/faults # they wait as much as they reckon
+	@$(BIN)/python -m pytest -n 3 tests/browser # apart: Playwright keeps an event loop that the engine won't run beside
+	@$(BIN)/python -m pytest -n 3 tests/clients # apart: they name workflows of the demo, which stories of the browser add to
 
 bench: .venv/ready-for-tests ## measure, and write the table build/bench.md
 	@$(BIN)/python -m benchmarks

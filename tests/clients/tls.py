@@ -52,18 +52,17 @@ class TlsFront:
         self._context.load_cert_chain(certificate(folder))
         self._target = target
         self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """Take no more."""
+        self._loop.call_soon_threadsafe(self._server.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._server.close()
 
     async def _serve(self, client_says: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server_says, to_server = await asyncio.open_connection("127.0.0.1", self._target)
