@@ -8,6 +8,7 @@ class Refusal(Exception):
 
     status = 400
     title = "That didn't work"
+    is_unknown = False
 
     def message(self) -> str:
         """One or two sentences in plain words."""
@@ -16,3 +17,10 @@ class Refusal(Exception):
 
     def __str__(self) -> str:
         return str(self.message())
+
+
+class Unknown(Refusal):
+    """What is asked for by its name or id isn't there: it never was, is gone, or stands in the other environment."""
+
+    status = 404
+    is_unknown = True

@@ -10,16 +10,15 @@ from pydantic import Field
 from portal.api.hooks import resource
 from portal.api.shapes import Ref, Reply, UserQuery, optional
 from portal.catalogue import App, Catalogue
-from portal.refusals import Refusal
+from portal.refusals import Unknown
 
 apps = resource("apps", __name__, tag="Apps")
 icons = Blueprint("icons", __name__)
 
 
-class UnknownApp(Refusal):
+class UnknownApp(Unknown):
     """The catalogue has no app by this name."""
 
-    status = 404
     title = "No such app"
 
     def __init__(self, name: str) -> None:

@@ -12,17 +12,16 @@ from sqlalchemy.orm import Session
 
 from portal.api_keys.models import ApiKey, ApiKeyState
 from portal.environments import Environment
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 
 _PREFIX = {Environment.development: "portal_dev_", Environment.production: "portal_live_"}
 _SHOWN = 6  # characters of the secret part that stay visible
 NOTED_EVERY = timedelta(minutes=1)
 
 
-class UnknownApiKey(Refusal):
+class UnknownApiKey(Unknown):
     """No API key by that id or prefix."""
 
-    status = 404
     title = "No such API key"
 
     def __init__(self, name: str) -> None:

@@ -16,7 +16,7 @@ from portal.environments import Environment
 from portal.http import NoAnswer, Outbound, Problem
 from portal.ids import new_id
 from portal.keys.ring import KeyRing
-from portal.refusals import Refusal
+from portal.refusals import Unknown
 
 TEST_CEILING = 15.0  # seconds for one test of a credential
 
@@ -61,10 +61,9 @@ def test_connection(outbound: Outbound, app: App, values: Mapping[str, str]) -> 
     raise ConnectionFailed(app, reason, message, field.name if field else None)
 
 
-class UnknownCredential(Refusal):
+class UnknownCredential(Unknown):
     """The user has no credential by that id."""
 
-    status = 404
     title = "No such credential"
 
     def __init__(self, credential_id: str) -> None:

@@ -18,7 +18,7 @@ from portal.installations.models import Installation
 from portal.links.manner import Manner
 from portal.links.rules import create_link
 from portal.operators.models import Role
-from portal.refusals import Refusal
+from portal.refusals import Unknown
 from portal.runs.models import Run
 from portal.runs.reading import select_runs
 from portal.triggers.explaining import explain
@@ -29,10 +29,9 @@ from portal.workflows.picture import draw
 LATEST = 5  # runs on a child's page
 
 
-class UnknownChild(Refusal):
+class UnknownChild(Unknown):
     """No copy of a workflow by that id."""
 
-    status = 404
     title = "No such workflow"
 
     def message(self) -> str:

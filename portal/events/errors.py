@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 
 
-class UnknownEvent(Refusal):
+class UnknownEvent(Unknown):
     """No event by that id."""
 
-    status = 404
     title = "No such event"
 
     def __init__(self, event_id: str) -> None:
         super().__init__(f"There is no event “{event_id}”. `flask event list` shows them.")
 
 
-class UnknownDelivery(Refusal):
+class UnknownDelivery(Unknown):
     """No delivery by that id."""
 
-    status = 404
     title = "No such delivery"
 
     def __init__(self, delivery_id: str) -> None:
         super().__init__(f"There is no delivery “{delivery_id}”. The page of its event shows all of them.")
 
 
-class UnknownEndpoint(Refusal):
+class UnknownEndpoint(Unknown):
     """No endpoint by that id."""
 
-    status = 404
     title = "No such endpoint"
 
     def __init__(self, endpoint_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portal.languages import sentence
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 
 
 class CredentialsMissing(Refusal):
@@ -40,10 +40,9 @@ class SeveralCredentials(Refusal):
         )
 
 
-class UnknownInstallation(Refusal):
+class UnknownInstallation(Unknown):
     """No installation by that id."""
 
-    status = 404
     title = "No such installation"
 
     def __init__(self, installation_id: str) -> None:

@@ -10,14 +10,13 @@ from sqlalchemy.orm import Session
 
 from portal.integrations.declaration import IntegrationDeclaration, WorkflowDeclaration
 from portal.integrations.models import Integration, IntegrationVersion
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 from portal.workflows.models import Workflow, WorkflowVersion
 
 
-class UnknownIntegration(Refusal):
+class UnknownIntegration(Unknown):
     """No integration by that id or name."""
 
-    status = 404
     title = "No such integration"
 
     def __init__(self, name: str) -> None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from portal.languages import Sentence, plural, sentence
 from portal.links.models import Link
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 
 
 class LinkUnknown(Refusal):
@@ -135,10 +135,9 @@ class NoSuchField(Refusal):
         super().__init__(f"“{name}” can’t be pre-filled: nothing that is asked for has a field of this name.")
 
 
-class NoSuchLink(Refusal):
+class NoSuchLink(Unknown):
     """The vendor's side named a link by an id that none has."""
 
-    status = 404
     title = "No such link"
 
     def __init__(self, link_id: str) -> None:

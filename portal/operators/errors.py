@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 
 
 class BadEmail(Refusal):
@@ -14,10 +14,9 @@ class BadEmail(Refusal):
         super().__init__(f"“{given[:80]}” is no e-mail address: write one such as ada@vendor.example.")
 
 
-class UnknownOperator(Refusal):
+class UnknownOperator(Unknown):
     """No operator by that address."""
 
-    status = 404
     title = "No such operator"
 
     def __init__(self, email: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 
 
 class BadPreferences(Refusal):
@@ -25,8 +25,7 @@ class BadLogo(Refusal):
     title = "This file can’t be the logo"
 
 
-class UnknownLogo(Refusal):
+class UnknownLogo(Unknown):
     """No logo by that name."""
 
-    status = 404
     title = "No such logo"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 from portal.workflows.definition import LARGEST_VALUE
 from portal.workflows.sizes import DEEPEST_VALUE
 
 
-class UnknownRun(Refusal):
+class UnknownRun(Unknown):
     """There is no run by that id, or no longer."""
 
-    status = 404
     title = "No such run"
 
     def __init__(self, run_id: str) -> None:

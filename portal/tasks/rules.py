@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal.background import Queue, enqueue
 from portal.ids import new_id
-from portal.refusals import Refusal
+from portal.refusals import Unknown
 from portal.tasks.models import Task, TaskPart, TaskState
 
 TASKS = Queue("tasks", at_once=4, per_partition=2, slower=10)
@@ -22,10 +22,9 @@ BROKEN = "Something broke on our side, and it was tried several times. Please st
 Batch = Callable[[Session, Task, datetime], bool]
 
 
-class UnknownTask(Refusal):
+class UnknownTask(Unknown):
     """No such work, or somebody else asked for it, or it is forgotten."""
 
-    status = 404
     title = "There is nothing here any more"
 
     def message(self) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 from portal.runs.rules import TOGETHER
 
 
-class UnknownAddress(Refusal):
+class UnknownAddress(Unknown):
     """Nothing listens at this address, or no longer."""
 
-    status = 404
     title = "Nothing listens here"
 
     def message(self) -> str:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from portal.letters import is_storable
-from portal.refusals import Refusal
+from portal.refusals import Refusal, Unknown
 from portal.users.models import User
 
 # No control characters, nothing that turns the direction of the text around it, no blank at either end.
@@ -19,10 +19,9 @@ _HIDDEN = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 VISIBLE = rf"^[^\s{_HIDDEN}]([^{_HIDDEN}]*[^\s{_HIDDEN}])?$"
 
 
-class UnknownUser(Refusal):
+class UnknownUser(Unknown):
     """No user by that id or username."""
 
-    status = 404
     title = "No such user"
 
     def __init__(self, name: str) -> None:
