@@ -35,8 +35,8 @@ check: .venv/ready-for-tests ## lint, types, import rules (seconds)
 
 test: check ## every check and every test
 	@$(BIN)/python -m pytest -n 4 tests/rules tests/pages tests/faults # they wait as much as they reckon
-	@$(BIN)/python -m pytest -n 3 tests/browser # apart: Playwright keeps an event loop that the engine won't run beside
-	@$(BIN)/python -m pytest -n 3 tests/clients # apart: they name workflows of the demo, which stories of the browser add to
+	@$(BIN)/python -m pytest -n 2 tests/browser # apart: Playwright keeps an event loop that the engine won't run beside
+	@$(BIN)/python -m pytest -n 2 tests/clients # apart: they name workflows of the demo, which stories of the browser add to
 
 bench: .venv/ready-for-tests ## measure, and write the table build/bench.md
 	@$(BIN)/python -m benchmarks

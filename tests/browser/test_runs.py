@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from portal.demo.seed import INTEGRATION, OPERATOR, USERNAME
 from tests.browser.looking import pictures
@@ -27,9 +27,17 @@ def ingest() -> Iterator[Ingest]:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, ingest: Ingest) -> Iterator[Running]:
-    """What `make run` starts, with this ingest."""
-    yield from run_everything(tmp_path_factory.mktemp("runs"), {"PORTAL_DEMO_INGEST_URL": ingest.url})
+def own(tmp_path_factory: pytest.TempPathFactory, ingest: Ingest, chromium: Browser) -> Iterator[Running]:
+    """What `make run` starts, with this ingest; its link is finished."""
+    for running in run_everything(tmp_path_factory.mktemp("runs"), {"PORTAL_DEMO_INGEST_URL": ingest.url}):
+        window = chromium.new_page()
+        window.goto(running.first_link)
+        window.get_by_label("Store URL").fill(running.shop)
+        window.get_by_label("Access token").fill(running.token)
+        window.get_by_role("button", name="Finish Installation").first.click()
+        expect(window.get_by_role("heading", name="Magento is connected")).to_be_visible()
+        window.close()
+        yield running
 
 
 @pytest.fixture
@@ -49,16 +57,7 @@ def open_newest_run(page: Page, own: Running) -> None:
     expect(page.get_by_role("heading", name="Run of Stream new orders", level=1)).to_be_visible()
 
 
-def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_run_again(
-    chromium, own, ingest, page, tmp_path
-):
-    window = chromium.new_context().new_page()
-    window.goto(own.first_link)
-    window.get_by_label("Store URL").fill(own.shop)
-    window.get_by_label("Access token").fill(own.token)
-    window.get_by_role("button", name="Finish Installation").first.click()
-    expect(window.get_by_role("heading", name="Magento is connected")).to_be_visible()
-
+def test_an_order_streams_to_the_ingest_and_a_broken_ingest_is_seen_mended_and_run_again(own, ingest, page, tmp_path):
     own.flask("sandbox", "order")
     wait_until(lambda: len(ingest.asked) == 1)
     assert ingest.asked[0].json["entity_id"] == 1
