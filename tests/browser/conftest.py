@@ -22,7 +22,13 @@ def chromium(driver: Playwright) -> Iterator[Browser]:
     """One Chromium for all stories; each gets a private window of its own."""
     path = find_chromium()
     assert path, "no Chromium: `make test` installs one"
-    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
     browser = driver.chromium.launch(executable_path=path, args=flags)
     yield browser
     browser.close()

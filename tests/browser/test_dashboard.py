@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.desk import LOOKS, PAGES, goto
-from tests.browser.looking import hold
+from tests.browser.looking import COLOURS, hold
 from tests.running import SCREENS
 from tests.stage import wait_until
 
@@ -221,7 +221,7 @@ def test_screens_of_every_page(desk, portal, look):
         page.goto(portal.base + address)
         name = address.removeprefix("/dashboard").strip("/").split("/")[0] or "overview"
         page.screenshot(path=SCREENS / f"{look}-{number:02}-{name}.png", full_page=True)
-        hold(page)
+        hold(page, COLOURS if look == "desk-dark" else ())
 
 
 def test_a_moment_is_typed_in_the_reader_s_zone_and_kept_in_utc(desk, portal):
