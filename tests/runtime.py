@@ -118,7 +118,10 @@ class _Taking(BaseHTTPRequestHandler):
     server: Ingest
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return  # who asked was killed before all of it was sent: nobody could take that
         headers = {name.lower(): value for name, value in self.headers.items()}
         status, answer, more = self.server.take(Asked(self.command, self.path, headers, body))
         with contextlib.suppress(OSError):
