@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from hypothesis import settings as hypothesis_settings
 from jinja2 import FileSystemBytecodeCache
 
 from portal import create_app
@@ -33,6 +34,10 @@ from portal.users.rules import create_user
 from tests.postgres import postgres_url, postgres_world  # noqa: F401 - fixtures
 from tests.running import driver, portal  # noqa: F401 - fixtures
 from tests.stage import Made, MakeLink, Provider, close
+
+# The same examples each time, and no clock: a machine that is busy makes nothing wrong.
+hypothesis_settings.register_profile("portal", derandomize=True, deadline=None)
+hypothesis_settings.load_profile("portal")
 
 BASE = "http://portal.example"
 TWO_APPS = """

@@ -75,7 +75,7 @@ def test_no_byte_of_a_token_can_be_changed(app, link):
                 assert answer.status_code == 404, (position, other)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(token=st.one_of(st.text(max_size=300), st.binary(max_size=300).map(lambda b: b.decode("latin-1"))))
 def test_no_text_whatever_opens_anything_or_breaks_the_page(app, link, token):
     assert get(app, {**link.query, "token": token}).status == 404

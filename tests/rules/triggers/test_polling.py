@@ -268,8 +268,6 @@ def test_polls_find_each_item_once(desk, monkeypatch):
             max_examples=30,
             stateful_step_count=20,
             phases=[Phase.generate],
-            deadline=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
     )
