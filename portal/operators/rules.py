@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import string
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from portal.db import changes_one
 from portal.environments import Environment
+from portal.letters import small
 from portal.operators.errors import (
     BadEmail,
     DomainNotAllowed,
@@ -29,7 +29,6 @@ INVITATION_LIFE = timedelta(hours=1)
 SESSION_LIFE = timedelta(days=14)  # from the sign-in on, however often it is used: a stolen cookie ends as well
 SEEN_EVERY = timedelta(minutes=1)
 PROOF_LIFE = timedelta(minutes=15)
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 
 
@@ -38,7 +37,7 @@ def spell(email: str) -> str:
 
     Of capitals only those of ASCII: the Kelvin sign, for one, would become the k of somebody else's address.
     """
-    return email.strip().translate(_LOWER)
+    return small(email.strip())
 
 
 def _hash(token: str) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from string import ascii_uppercase
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from portal.letters import is_storable
+from portal.letters import is_storable, small
 from portal.refusals import Refusal, Unknown
 from portal.users.models import User
 
@@ -100,7 +99,7 @@ def search_users(session: Session, text: str, limit: int) -> list[User]:
             sa.select(User).where(begins_with(spelling)).order_by(User.small_username, User.id).limit(limit)
         )
     ]
-    return sorted(found, key=lambda user: (_small(user.username), user.id))[:limit]
+    return sorted(found, key=lambda user: (small(user.username), user.id))[:limit]
 
 
 def spelling_of(session: Session, text: str) -> str:
@@ -116,14 +115,7 @@ def _spellings(text: str) -> list[str]:
     That knows the small letters of ASCII alone: other letters are looked for as typed, all small, and all large.
     """
     typed = (text, _beyond_ascii(str.lower, text), _beyond_ascii(str.upper, text))
-    return list(dict.fromkeys(map(_small, typed)))
-
-
-_SMALL = {ord(letter): letter.lower() for letter in ascii_uppercase}
-
-
-def _small(text: str) -> str:
-    return text.translate(_SMALL)
+    return list(dict.fromkeys(map(small, typed)))
 
 
 def _beyond_ascii(change: Callable[[str], str], text: str) -> str:
