@@ -18,26 +18,34 @@ MOST_FAILING = 100  # deliveries to an endpoint, in a state, that are looked at
 
 def failing_deliveries(session: Session, now: datetime) -> list[Delivery]:
     """Deliveries that were given up lately, newest first, then those that wait for another attempt, oldest first."""
-    lately = Delivery.created_at > now - LOOK_BACK
-    # Of many that were all sent again, the newest are looked at.
-    newest = sa.select(Delivery.id).where(Delivery.state == DeliveryState.given_up, lately)
-    some = newest.order_by(Delivery.created_at.desc()).limit(LOOKED_AT).subquery()
-    fail = sa.select(Delivery.id).join(some, some.c.id == Delivery.id).where(Delivery.type != TEST, ~_is_followed())
-    first = fail.order_by(Delivery.created_at.desc()).limit(MOST)
+    newest, oldest = Delivery.created_at.desc(), Delivery.created_at.asc()
+    given_up = _first_failing(session, DeliveryState.given_up, newest, now, sa.true())
+    return [*given_up, *_first_failing(session, DeliveryState.pending, oldest, now, _was_tried())][:MOST]
+
+
+def _first_failing(
+    session: Session,
+    state: DeliveryState,
+    order: sa.UnaryExpression[datetime],
+    now: datetime,
+    failed: sa.ColumnElement[bool],
+) -> Sequence[Delivery]:
+    """Among the first deliveries of a state, those that failed and weren't sent anew since; the others aren't read."""
+    lately = sa.select(Delivery.id).where(Delivery.state == state, Delivery.created_at > now - LOOK_BACK)
+    some = lately.order_by(order).limit(LOOKED_AT).subquery()
+    fail = (
+        sa.select(Delivery.id)
+        .join(some, some.c.id == Delivery.id)
+        .where(Delivery.type != TEST, ~_is_followed(), failed)
+        .order_by(order)
+        .limit(MOST)
+    )
     whole = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
-    given_up = session.scalars(
-        sa.select(Delivery).where(Delivery.id.in_(first)).options(*whole).order_by(Delivery.created_at.desc())
-    ).all()
-    waiting = session.scalars(
-        sa.select(Delivery)
-        .where(Delivery.state == DeliveryState.pending, lately, Delivery.type != TEST, ~_is_followed())
-        .options(*whole)
-        .order_by(Delivery.created_at)
-        .limit(LOOKED_AT)
-    ).all()
-    ids = [delivery.id for delivery in waiting]
-    tried = set(session.scalars(sa.select(DeliveryAttempt.delivery_id).where(DeliveryAttempt.delivery_id.in_(ids))))
-    return [*given_up, *(delivery for delivery in waiting if delivery.id in tried)][:MOST]
+    return session.scalars(sa.select(Delivery).where(Delivery.id.in_(fail)).options(*whole).order_by(order)).all()
+
+
+def _was_tried() -> sa.ColumnElement[bool]:
+    return sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
 
 
 def _is_followed() -> sa.ColumnElement[bool]:
@@ -68,11 +76,10 @@ def count_failing(session: Session, endpoint_ids: Sequence[str], now: datetime) 
 
 
 def _failing_to(session: Session, endpoint_id: str, now: datetime) -> Failing:
-    has_failed = sa.exists().where(DeliveryAttempt.delivery_id == Delivery.id)
     number, are_more = 0, False
     for state, order, failed in (
         (DeliveryState.given_up, Delivery.created_at.desc(), sa.true()),
-        (DeliveryState.pending, Delivery.created_at.asc(), has_failed),
+        (DeliveryState.pending, Delivery.created_at.asc(), _was_tried()),
     ):
         some = (
             sa.select(Delivery.id)

@@ -13,7 +13,7 @@ from portal.installations.models import Installation, InstallationDay
 from portal.links.models import Link, LinkOrigin
 from portal.users.models import User
 
-MOST_COUNTED = 10_000  # as far as is counted
+MOST_COUNTED = 5_000  # as far as is counted
 
 
 @dataclass(frozen=True)
