@@ -9,12 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Playwright, sync_playwright
 
-from tests.stage import free_port, wait_until
+from portal import create_app
+from tests.stage import close, free_port, wait_until
 
 HERE = Path(__file__).parent.parent
 SCREENS = HERE / "build" / "screens"
@@ -31,12 +35,17 @@ class Running:
     log: Path
     env: dict[str, str]
 
+    @cached_property
+    def app(self) -> Flask:
+        """The application beside the running one, with its settings and its data."""
+        with patch.dict(os.environ, self.env):
+            return create_app()
+
     def flask(self, *arguments: str) -> str:
-        """Run a command of the portal's; its output."""
-        command = [str(Path(sys.executable).with_name("flask")), *arguments]
-        return subprocess.run(
-            command, cwd=HERE, env=self.env, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        """Run a command of the portal's here, because a process takes seconds to begin; its output."""
+        done = self.app.test_cli_runner().invoke(args=arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout.strip()
 
     def link(self, username: str, *options: str) -> str:
         """A new link for a user of that name."""
@@ -82,7 +91,7 @@ def run_everything(folder: Path, more: Mapping[str, str] | None = None) -> Itera
             assert found, text
             return found[1]
 
-        yield Running(
+        running = Running(
             f"http://127.0.0.1:{port}",
             said("Sandbox shop"),
             said("Sandbox access token"),
@@ -90,6 +99,8 @@ def run_everything(folder: Path, more: Mapping[str, str] | None = None) -> Itera
             log,
             env,
         )
+        yield running
+        close(running.app)
     finally:
         os.killpg(child.pid, signal.SIGTERM)
         child.wait(10)
