@@ -92,13 +92,19 @@ def _run(address: tuple[str, int], requests: Sequence[bytes], connections: int, 
     pipe.send((len(latencies) / took, tuple(sorted(latencies)), refused[0]))  # type: ignore[attr-defined]
 
 
-def load(port: int, requests: Sequence[bytes], *, connections: int, seconds: float = 0) -> Load:
-    """Put load on 127.0.0.1:`port` from a process of its own: for `seconds`, or (0) each request once."""
+def load(
+    port: int, requests: Sequence[bytes], *, connections: int, seconds: float = 0, may_be_refused: bool = False
+) -> Load:
+    """Put load on 127.0.0.1:`port` from a process of its own: for `seconds`, or (0) each request once.
+
+    Raises `AssertionError` when an answer wasn't 200, because refusals are quick, unless they `may_be_refused`.
+    """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_run, args=(("127.0.0.1", port), list(requests), connections, seconds, theirs)
     )
     process.start()
-    result = ours.recv()
+    result = Load(*ours.recv())
     process.join()
-    return Load(*result)
+    assert may_be_refused or not result.refused, f"{result.refused} answers of {len(result.latencies)} weren't 200"
+    return result
