@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -61,15 +62,18 @@ class Applied(enum.StrEnum):
 
 def find_integration(session: Session, name: str) -> Integration:
     """The integration with this id or name. Raises `UnknownIntegration`."""
-    found = session.scalar(
-        sa.select(Integration)
-        .where(sa.or_(Integration.id == name, Integration.name == name))
-        .order_by(Integration.id != name)
-        .limit(1)
-    )
+    found = session.scalar(_named(), {"name": name})
     if found is None:
         raise UnknownIntegration(name)
     return found
+
+
+@cache
+def _named() -> sa.Select[Integration]:
+    # Made once: making it anew takes as long as the answer, and it is on the way of most calls.
+    name: sa.BindParameter[str] = sa.bindparam("name")
+    is_named = sa.or_(Integration.id == name, Integration.name == name)
+    return sa.select(Integration).where(is_named).order_by(Integration.id != name).limit(1)
 
 
 def find_integration_or_app(session: Session, name: str) -> Integration:

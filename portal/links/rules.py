@@ -61,6 +61,8 @@ def create_link(
 ) -> tuple[Link, str]:
     """Make a link, in its user's environment, and its token. Only a hash of the token is stored: given out this once.
 
+    It is stored together with what else the transaction adds.
+
     Without an `integration` the link connects one `app` and installs nothing. `prefilled` is what `read_prefilled`
     gave. Raises `NotItsWorkflow` when `workflow_ids` names one that isn't the integration's, and `BadLinkOption`.
     """
@@ -78,7 +80,9 @@ def create_link(
         environment=user.environment,
         token_hash=hash_token(token),
         user=user,
+        user_id=user.id,  # told as well: the address is written before the row is stored
         integration=integration,
+        integration_id=integration.id if integration else None,
         origin=origin,
         app=app,
         locale=locale or None,
@@ -92,7 +96,6 @@ def create_link(
         warn_at=now + life - WARNED_BEFORE if origin is LinkOrigin.link and life > WARNED_BEFORE else None,
     )
     session.add(link)
-    session.flush()
     return link, token
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -73,12 +74,20 @@ def look_up_user(session: Session, name: str) -> User | None:
     Whoever has the very name that was typed comes first; else it may be typed in other capitals, as long as that names
     one user alone. Raises `SeveralUsers`.
     """
-    is_exact = sa.case((User.id == name, 0), (User.username == name, 1), else_=2)
-    named = sa.or_(User.id == name, User.small_username.in_(_spellings(name)))
-    found = session.execute(sa.select(User, is_exact).where(named).order_by(is_exact).limit(2)).all()
+    found = session.execute(_named(), {"name": name, "spellings": _spellings(name)}).all()
     if len(found) == 2 and found[0][1] == 2:
         raise SeveralUsers(name)
     return found[0][0] if found else None
+
+
+@cache
+def _named() -> sa.Select[User, int]:
+    # Made once: making it anew takes as long as the answer, and it is on the way of most calls.
+    name: sa.BindParameter[str] = sa.bindparam("name")
+    spellings: sa.BindParameter[str] = sa.bindparam("spellings", expanding=True)
+    is_exact = sa.case((User.id == name, 0), (User.username == name, 1), else_=2)
+    named = sa.or_(User.id == name, User.small_username.in_(spellings))
+    return sa.select(User, is_exact).where(named).order_by(is_exact).limit(2)
 
 
 def begins_with(spelling: str) -> sa.ColumnElement[bool]:
