@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -127,17 +128,16 @@ def open_values(keys: KeyRing, credential: Credential) -> dict[str, str]:
 
 def credentials_at_hand(session: Session, link_id: str, user_id: str, apps: list[str]) -> list[Credential]:
     """The link's drafts and the user's credentials for `apps`, newest first."""
-    return list(
-        session.scalars(
-            sa.select(Credential)
-            .where(
-                Credential.user_id == user_id,
-                Credential.app.in_(apps),
-                sa.or_(Credential.link_id.is_(None), Credential.link_id == link_id),
-            )
-            .order_by(Credential.created_at.desc())
-        )
-    )
+    return list(session.scalars(_at_hand(), {"link": link_id, "user": user_id, "apps": apps}))
+
+
+@cache
+def _at_hand() -> sa.Select[Credential]:
+    link_id, user_id = sa.bindparam("link", type_=sa.String), sa.bindparam("user", type_=sa.String)
+    is_theirs = sa.or_(Credential.link_id.is_(None), Credential.link_id == link_id)
+    apps = sa.bindparam("apps", type_=sa.String, expanding=True)
+    wanted = sa.select(Credential).where(Credential.user_id == user_id, Credential.app.in_(apps), is_theirs)
+    return wanted.order_by(Credential.created_at.desc())
 
 
 def credentials_of(session: Session, user_id: str) -> list[Credential]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -222,11 +223,16 @@ def finish_connection(
 
 def current_installation(session: Session, user_id: str, integration_id: str) -> Installation | None:
     """What the user has installed of the integration, if anything."""
-    return session.scalar(
+    return session.scalar(_current(), {"user": user_id, "integration": integration_id})
+
+
+@cache
+def _current() -> sa.Select[Installation]:
+    return (
         sa.select(Installation)
         .where(
-            Installation.user_id == user_id,
-            Installation.integration_id == integration_id,
+            Installation.user_id == sa.bindparam("user", type_=sa.String),
+            Installation.integration_id == sa.bindparam("integration", type_=sa.String),
             Installation.removed_at.is_(None),
         )
         .order_by(Installation.installed_at.desc())

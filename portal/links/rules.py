@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -124,18 +125,12 @@ def find_link(session: Session, keys: Sequence[str], token: str, integration_id:
     return link
 
 
-_BY_HASH: list[sa.Select[Link]] = []
-
-
+@cache
 def _by_hash() -> sa.Select[Link]:
-    # Built once: this statement is on the way of every request to the install page.
-    if not _BY_HASH:
-        _BY_HASH.append(
-            sa.select(Link)
-            .where(Link.token_hash == sa.bindparam("hash"))
-            .options(joinedload(Link.user, innerjoin=True), joinedload(Link.integration))
-        )
-    return _BY_HASH[0]
+    # Made once: this statement is on the way of every request to the install page.
+    token_hash: sa.BindParameter[str] = sa.bindparam("hash")
+    whole = (joinedload(Link.user, innerjoin=True), joinedload(Link.integration))
+    return sa.select(Link).where(Link.token_hash == token_hash).options(*whole)
 
 
 def require_usable(link: Link, at: datetime) -> None:
@@ -252,16 +247,18 @@ def require_patience(session: Session, link: Link, now: datetime) -> None:
 
     A user token opens as many windows as somebody likes, and each is a link. What asked no app doesn't count.
     """
-    theirs = sa.select(Link.id).where(Link.user_id == link.user_id)
-    recent = session.scalars(
-        sa.select(FailedTry.at)
-        .where(FailedTry.link_id.in_(theirs), FailedTry.at > now - TRIES_WITHIN, FailedTry.reason != MISTYPED)
-        .order_by(FailedTry.at.desc())
-        .limit(TRIES)
-    ).all()
+    recent = session.scalars(_last_tries(), {"user": link.user_id, "since": now - TRIES_WITHIN}).all()
     if len(recent) >= TRIES:
         wait = recent[-1] + TRIES_WITHIN - now
         raise TooManyTries(max(1, int(wait.total_seconds()) + 1))
+
+
+@cache
+def _last_tries() -> sa.Select[datetime]:
+    theirs = sa.select(Link.id).where(Link.user_id == sa.bindparam("user", type_=sa.String))
+    lately = FailedTry.at > sa.bindparam("since", type_=FailedTry.at.type)
+    tries = sa.select(FailedTry.at).where(FailedTry.link_id.in_(theirs), lately, FailedTry.reason != MISTYPED)
+    return tries.order_by(FailedTry.at.desc()).limit(TRIES)
 
 
 def spend(session: Session, link: Link, *, press: str, now: datetime) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,16 +36,20 @@ def find_workflow(session: Session, name: str) -> Workflow:
 
 def newest_versions(session: Session, integration_id: str, chosen: Sequence[str] | None) -> list[Published]:
     """The integration's workflows in order, each with its newest version; only the `chosen` when a link names some."""
-    statement = (
+    found = session.execute(_newest(), {"integration": integration_id})
+    return [(parent, version) for parent, version in found if not chosen or parent.id in chosen]
+
+
+@cache
+def _newest() -> sa.Select[Workflow, WorkflowVersion]:
+    is_newest = sa.and_(Workflow.id == WorkflowVersion.workflow_id, Workflow.version == WorkflowVersion.number)
+    integration_id = sa.bindparam("integration", type_=sa.String)
+    return (
         sa.select(Workflow, WorkflowVersion)
-        .join(
-            WorkflowVersion,
-            sa.and_(Workflow.id == WorkflowVersion.workflow_id, Workflow.version == WorkflowVersion.number),
-        )
+        .join(WorkflowVersion, is_newest)
         .where(Workflow.integration_id == integration_id, Workflow.retired_at.is_(None))
         .order_by(Workflow.position)
     )
-    return [(parent, version) for parent, version in session.execute(statement) if not chosen or parent.id in chosen]
 
 
 def named_versions(session: Session, published: Sequence[Published], version_ids: Sequence[str]) -> list[Published]:
