@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from portal.audit.rules import write_down
 from portal.clock import now
+from portal.dashboard.back import page_before
 from portal.dashboard.csrf import is_masked, mask
 from portal.db import transaction
 from portal.environments import Environment
@@ -194,7 +195,9 @@ def _is_from_elsewhere() -> bool:
 
 def _to_sign_in() -> ResponseReturnValue:
     # What was sent is lost with the session: the page says so.
-    target = url_for("dashboard.sign_in", ended="yes" if request.method == "POST" else None)
+    before = page_before()
+    back = None if before == url_for("dashboard.overview") else before
+    target = url_for("dashboard.sign_in", ended="yes" if request.method == "POST" else None, back=back)
     if htmx.htmx:
         return "", 204, {"HX-Redirect": target}
     return redirect(target, 303)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from portal.audit.rules import write_down
 from portal.clock import now
 from portal.dashboard.access import audit, cookie_name, dashboard, leave_former, needs, set_cookie
-from portal.dashboard.proof import own_page
+from portal.dashboard.back import own_page
 from portal.db import transaction
 from portal.keys.ring import KeyRing, SealBroken
 from portal.operators.errors import AttemptUnknown, NoProvider

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from portal.audit.rules import write_down
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, in_both, leave_former, needs, require_proof, set_cookie
+from portal.dashboard.back import own_page
 from portal.db import transaction
 from portal.operators.models import Role
 from portal.operators.passkeys import Party, prove, register, registration_options, remove_passkey, sign_in_options
@@ -98,6 +99,6 @@ def use_passkey() -> ResponseReturnValue:
             now=now(),
             way="passkey",
         )
-    response = make_response(redirect(url_for("dashboard.overview"), 303))
+    response = make_response(redirect(own_page(request.form.get("back", "")), 303))
     set_cookie(response, token)
     return response

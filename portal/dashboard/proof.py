@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import parse_qs, urlsplit
 
-from flask import current_app, g, redirect, render_template, request, url_for
+from flask import g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from htmx_flask import request as htmx
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 
 from portal.clock import now
 from portal.dashboard.access import ProofNeeded, audit, dashboard, in_both, needs
+from portal.dashboard.back import own_page, page_before
 from portal.dashboard.passkeys import party
 from portal.db import transaction
 from portal.operators.errors import InvitationUnusable, OtherPerson, PasskeyRefused
@@ -21,37 +19,12 @@ from portal.operators.passkeys import passkeys_of, prove
 from portal.operators.rules import prove_again, prove_by_invitation
 from portal.refusals import Refusal
 
-# A path of ours and its query, in the letters that an address is made of: nothing that could name another host.
-_OWN = re.compile(r"(?=.{1,500}\Z)/dashboard(/[A-Za-z0-9._~%@:+-]+)*/?(\?[A-Za-z0-9._~%@:+&=/-]*)?")
-_PAGE = re.compile(r"^https?://[^/]*")
 HEADER = "X-Prove-At"  # for our own script, which asks without leaving the page
-
-
-def own_page(address: str) -> str:
-    """`address` when it is a page of the dashboard, as path and query; the overview for everything else."""
-    overview = url_for("dashboard.overview")
-    if not _OWN.fullmatch(address):
-        return overview
-    path = address.partition("?")[0]
-    try:
-        endpoint, _ = current_app.url_map.bind("").match(path, method="GET")
-    except (HTTPException, RequestRedirect):
-        return overview
-    # Not where a browser is sent on its way in.
-    return address if endpoint.startswith("dashboard.") and "/sign-in" not in path else overview
-
-
-def _back() -> str:
-    """The page on which the form stood."""
-    if request.method == "GET":
-        return own_page(request.full_path.rstrip("?"))
-    # Whatever host it names: only the path is taken, and it is one of ours or the overview.
-    return own_page(_PAGE.sub("", request.headers.get("Referer", "")))
 
 
 @dashboard.errorhandler(ProofNeeded)
 def _ask(refusal: ProofNeeded) -> ResponseReturnValue:
-    back = _back()
+    back = page_before()
     at = url_for("dashboard.proof", back=back)
     if htmx.htmx:
         return "", 204, {"HX-Redirect": at}

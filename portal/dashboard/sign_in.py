@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from portal.audit.rules import write_down
 from portal.clock import now
 from portal.dashboard.access import audit, dashboard, in_both, leave_former, needs, set_cookie
+from portal.dashboard.back import own_page
 from portal.dashboard.lists import listing
 from portal.db import transaction
 from portal.environments import Environment
@@ -33,7 +34,8 @@ def sign_in() -> ResponseReturnValue:
 
 
 def _page(refusal: InvitationUnusable | None = None, *, email: str = "", token: str = "") -> str:
-    return render_template("dashboard/sign_in.html", refusal=refusal, email=email, token=token)
+    back = own_page(request.args.get("back", ""))
+    return render_template("dashboard/sign_in.html", refusal=refusal, email=email, token=token, back=back)
 
 
 @dashboard.post("/sign-in")

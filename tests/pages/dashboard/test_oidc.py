@@ -108,7 +108,8 @@ def assert_refused(view, client, said):
 
 
 def test_an_invited_operator_signs_in_and_the_log_says_how(app, idp, invited):
-    assert "Sign in with Acme ID" in View(app.test_client().get("/dashboard/sign-in")).text
+    page = app.test_client().get("/dashboard/sign-in?back=/dashboard/links").text
+    assert f'href="{START}?back=/dashboard/links">Sign in with Acme ID</a>' in page
     view, client = sign_in(app, idp)
     assert (view.status, view.response.headers["Location"]) == (303, "/dashboard")
     assert is_signed_in(client)

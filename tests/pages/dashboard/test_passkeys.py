@@ -70,6 +70,15 @@ def test_an_answer_signs_in_once_whoever_sends_it_again(app, device):
 
 
 @pytest.mark.parametrize(
+    ("back", "page"), [("/dashboard/users?user=ada", "/dashboard/users?user=ada"), ("//evil.example", "/dashboard")]
+)
+def test_a_passkey_leads_back_to_the_page_that_was_asked_for(app, device, back, page):
+    sent = device(ask(app, "192.0.2.1").json["challenge"])
+    answer = app.test_client().post("/dashboard/sign-in/passkey", data={"credential": sent, "back": back})
+    assert (answer.status_code, answer.location) == (303, page)
+
+
+@pytest.mark.parametrize(
     "facts",
     [
         {"origin": "http://portal.example.evil.example"},

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from portal.clock import now
@@ -14,6 +15,7 @@ from portal.db import transaction
 from portal.operators.models import Invitation, OperatorSession, Role
 from portal.operators.rules import invite, remove_operator
 from tests.backend import change
+from tests.install_page import View
 
 
 def test_a_sign_in_link_works_once_and_opening_it_does_not_use_it(app, sign_in):
@@ -60,7 +62,7 @@ def test_who_is_removed_or_may_do_less_now_feels_it_at_once(app, sign_in):
     assert desk.get("/dashboard/links").status == 200
     with app.app_context(), transaction() as session:
         remove_operator(session, "ada@vendor.example")
-    assert desk.client.get("/dashboard/links").headers["Location"] == "/dashboard/sign-in"
+    assert desk.client.get("/dashboard").headers["Location"] == "/dashboard/sign-in"
     assert app.test_client().post("/dashboard/sign-in", data={"token": left_over}).status_code == 410
 
 
@@ -127,3 +129,30 @@ def test_a_session_is_over_two_weeks_after_the_sign_in_however_often_it_was_used
     assert desk.client.get("/dashboard/").status_code == 200
     change(app, sa.update(OperatorSession).values(created_at=now() - timedelta(days=14, minutes=1)))
     assert desk.client.get("/dashboard/").status_code == 303
+
+
+def test_who_has_to_sign_in_first_is_to_come_back_to_the_page_that_was_asked_for(app):
+    client = app.test_client()
+    sent = client.get("/dashboard/links?user=ada&order=oldest")
+    assert sent.location == "/dashboard/sign-in?back=/dashboard/links?user%3Dada%26order%3Doldest"
+    assert View(client.get(sent.location)).inputs["back"]["value"] == "/dashboard/links?user=ada&order=oldest"
+    assert client.get("/dashboard").location == "/dashboard/sign-in"
+
+
+def test_who_was_signed_out_meanwhile_is_to_come_back_to_the_form_or_the_page_that_was_open(app):
+    client = app.test_client()
+    sent = client.post("/dashboard/api-keys", headers={"Referer": "http://portal.example/dashboard/api-keys"})
+    assert sent.location == "/dashboard/sign-in?ended=yes&back=/dashboard/api-keys"
+    page = {"HX-Request": "true", "HX-Current-URL": "http://portal.example/dashboard/integrations"}
+    part = client.get("/dashboard/users/search?user=ada", headers=page)
+    assert part.headers["HX-Redirect"] == "/dashboard/sign-in?back=/dashboard/integrations"
+
+
+@pytest.mark.parametrize(
+    "back", ["https://evil.example/dashboard", "//evil.example", "/dashboard/sign-in/oidc", "/embedded-install", "\\e"]
+)
+def test_nobody_comes_back_to_a_page_of_somebody_else(app, back):
+    page = View(app.test_client().get("/dashboard/sign-in", query_string={"back": back}))
+    assert page.inputs["back"]["value"] == "/dashboard"
+    foreign = {"Referer": f"https://evil.example{back}"}
+    assert "evil.example" not in app.test_client().post("/dashboard/api-keys", headers=foreign).location
