@@ -19,9 +19,10 @@ from portal.credentials.rules import credentials_at_hand, drop_draft
 from portal.db import database, transaction
 from portal.install import connecting
 from portal.install.first_view import make_ready
+from portal.install.refused import show_asked, show_refusal
 from portal.install.sections import Section, lay_out
 from portal.install.settings import WorkflowSettings
-from portal.install.view import PageView, describe, read_settings, show, show_asked, show_refusal
+from portal.install.view import PageView, describe, read_settings, show
 from portal.installations.opening import find_untouched
 from portal.installations.rules import finish_connection, finish_installation
 from portal.integrations.rules import find_integration

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -23,14 +22,10 @@ from portal.db import transaction
 from portal.install.sections import Section
 from portal.install.settings import WorkflowSettings, lay_out_settings
 from portal.installations.models import Installation
-from portal.installations.rules import current_installation
-from portal.languages import ENGLISH, Sentence, language, listed, plural, sentence, speak
-from portal.links.errors import LinkEnded
+from portal.languages import language, listed, plural, sentence
 from portal.links.models import Link, LinkOrigin
 from portal.links.rules import NO_INTEGRATION, link_url
 from portal.preferences.current import current_settings
-from portal.refusals import Refusal
-from portal.web import PATH
 from portal.workflows.rules import newest_versions
 
 TEMPLATE = "install/page.html"
@@ -258,58 +253,3 @@ def show(
 def _with_title(view: PageView, fragment: str) -> str:
     # htmx takes the title out of a fragment and gives it to the document.
     return f"<title>{render_block(TEMPLATE, 'title', page=view)}</title>\n{fragment}"
-
-
-def _asking(refusal: Refusal) -> dict[str, str]:
-    """What the form to ask for a new link carries; nothing where there is no link to ask about."""
-    if not isinstance(refusal, LinkEnded) or request.path != PATH:
-        return {}
-    return {name: request.values.get(name, "") for name in ("integrationId", "token")}
-
-
-@dataclass(frozen=True)
-class Installed:
-    """What stands of what an ended link was for: since when, and as which accounts."""
-
-    since: datetime
-    accounts: list[tuple[str, str]]
-
-
-def _installed(refusal: Refusal) -> Installed | None:
-    if not isinstance(refusal, LinkEnded) or not refusal.tells_installed or refusal.integration_id is None:
-        return None
-    catalogue = current_app.extensions["catalogue"]
-    with transaction(refusal.environment) as session:
-        found = current_installation(session, refusal.user_id, refusal.integration_id)
-        if found is None:
-            return None
-        accounts = [(row.app, row.credential.account) for row in found.credentials]
-    titles = [(catalogue[app].title if app in catalogue else app, account) for app, account in accounts]
-    return Installed(found.installed_at, titles)
-
-
-def show_asked() -> ResponseReturnValue:
-    """The page that says that the vendor was told."""
-    name = "install/asked.html"
-    return render_block(name, "content") if htmx.htmx else render_template(name)
-
-
-def show_refusal(refusal: Refusal) -> ResponseReturnValue:
-    """The page that says what happened and what to do; the same status with and without htmx."""
-    name = "install/refused.html"
-    if not isinstance(refusal.message(), Sentence):  # meant for developers: then the whole page is English
-        speak(ENGLISH)
-    message = {"showModal": True} if g.get("is_hidden") else None
-    facts: dict[str, Any] = {
-        "refusal": refusal,
-        "message": message,
-        "is_modal": request.path != PATH,
-        "asking": _asking(refusal),
-    }
-    facts["installed"] = _installed(refusal)
-    body = render_block(name, "content", **facts) if htmx.htmx else render_template(name, **facts)
-    response = make_response(body, refusal.status)
-    if htmx.htmx:
-        response.headers["HX-Retarget"] = "#content"
-        response.headers["HX-Reswap"] = "outerHTML"
-    return response
