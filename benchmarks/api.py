@@ -10,12 +10,15 @@ import time
 import urllib.request
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from benchmarks.client import get, load
 from benchmarks.measures import HERE, Row, Stage, stage
+from benchmarks.stage import on_processor
+from benchmarks.turns import STEEPEST, Question, ratio
 
 MANY, FEW = 1_000_000, 1_000
 RATE = {"PORTAL_API_RATE": "1000000 per second"}
@@ -27,8 +30,7 @@ def api(folder: Path) -> Iterator[Row]:
         key = make_key(portal)
         yield _links(portal, key)
         yield _batch(portal, key)
-    with stage(folder, is_worker_apart=True, **RATE) as portal:
-        yield _pages(portal, make_key(portal))
+    yield _pages(folder)
 
 
 def make_key(portal: Stage) -> str:
@@ -78,15 +80,26 @@ def _batch(portal: Stage, key: str) -> Row:
     return Row("POST /users/batch of 1000", f"{1000 * took:.0f} ms", "< 1000 ms", took < 1)
 
 
-def _pages(portal: Stage, key: str) -> Row:
-    """The middle page, by its cursor, with a thousand users and then with a million."""
-    few = _page_times(portal, key, _cursor(portal, FEW))
-    many = _page_times(portal, key, _cursor(portal, MANY))
-    ratio = statistics.median(many) / statistics.median(few)
-    measured = f"{ratio:.2f} times ({1000 * statistics.median(many):.2f} ms)"
-    return Row(
-        "GET /users, a page of 100 amid 1 million users against 1 thousand", measured, "≤ 1.2 times", ratio <= 1.2
-    )
+def _pages(folder: Path) -> Row:
+    """The middle page, by its cursor, of a thousand users and of a million."""
+    with two_stages(folder) as portals:
+        questions = [
+            Question(one.port, get_with(f"/users?limit=100&cursor={_cursor(one, count)}", make_key(one)))
+            for one, count in zip(portals, (FEW, MANY), strict=True)
+        ]
+        with on_processor(0):
+            found = ratio(*questions)
+    what = "GET /users, a page of 100 amid 1 million users against 1 thousand"
+    return Row(what, found.measured, f"≤ {STEEPEST} times", found.times <= STEEPEST)
+
+
+@contextmanager
+def two_stages(folder: Path) -> Iterator[tuple[Stage, Stage]]:
+    """Two portals side by side on one processor, for few rows and for many."""
+    with ExitStack() as portals:
+        with on_processor(1):
+            few, many = (portals.enter_context(stage(folder, is_worker_apart=True, **RATE)) for _ in range(2))
+        yield few, many
 
 
 def _cursor(portal: Stage, count: int) -> str:
@@ -109,9 +122,3 @@ def _cursor(portal: Stage, count: int) -> str:
         at, row_id = connection.execute(sa.text(middle), {"at": count // 2}).one()
     engine.dispose()
     return urlsafe_b64encode(json.dumps([f"{at.replace(' ', 'T')}+00:00", row_id]).encode()).decode().rstrip("=")
-
-
-def _page_times(portal: Stage, key: str, cursor: str) -> list[float]:
-    request = [get_with(f"/users?limit=100&cursor={cursor}", key)]
-    load(portal.port, request, connections=1, seconds=0.3)
-    return list(load(portal.port, request, connections=1, seconds=2).latencies)

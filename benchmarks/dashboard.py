@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import math
 import re
 import socket
 import statistics
 import subprocess
 import sys
-import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,18 +16,17 @@ from pathlib import Path
 
 import brotli
 
-from benchmarks.client import exchange, get
+from benchmarks.client import get
 from benchmarks.filling import NAMES, fill
 from benchmarks.measures import HERE, Row
 from benchmarks.questions import QUESTIONS, pages, unasked
 from benchmarks.stage import free_port, on_processor, portal_environment, process, python
+from benchmarks.turns import STEEPEST, Question, median, ratio
 from portal import create_app
 from portal.settings import read_settings
 
 FEW, MANY = 1_000, 1_000_000
-STEEPEST, CONTROL = 1.2, 1.1
-WARM, TURNS = 4, 100
-LOOKS = (15, 30, 60)  # turns after which it may be clear
+CONTROL = 1.1
 OPERATOR = "bench@bench.example"
 HEAVIEST, MOST_REQUESTS = 60_000, 4
 SEARCHES = ("u", "us", "user", "user0", "user05", "user0512", "User0512", "nobody")
@@ -170,9 +167,10 @@ def _coverage(known: list[str], many: Desk) -> Row:
 
 def _control(one: Desk) -> Row:
     """What a portal differs by from itself. When this is missed, no other ratio tells anything."""
-    ratio = _ratio((one, "links"), (one, "links"))
-    is_met = 1 / CONTROL <= ratio.times <= CONTROL
-    return Row("Control: a list against itself", ratio.measured, f"within {CONTROL} times", is_met)
+    question = Question(one.port, one.request("links"))
+    found = ratio(question, question)
+    is_met = 1 / CONTROL <= found.times <= CONTROL
+    return Row("Control: a list against itself", found.measured, f"within {CONTROL} times", is_met)
 
 
 def _lists(few: Desk, many: Desk, where: str = "") -> Iterator[Row]:
@@ -202,61 +200,14 @@ def _deep(one: Desk, name: str) -> str:
     return path
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """How many times as long as the first the second takes, and that in words."""
-
-    times: float
-    measured: str
-
-
 def _compared(what: str, few: tuple[Desk, str], many: tuple[Desk, str]) -> Row:
-    ratio = _ratio(few, many)
+    found = ratio(*(Question(one.port, one.request(path)) for one, path in (few, many)))
     what = f"{what}: 1 million rows against 1 thousand"
-    return Row(what, ratio.measured, f"≤ {STEEPEST} times", ratio.times <= STEEPEST)
-
-
-def _ratio(few: tuple[Desk, str], many: tuple[Desk, str]) -> Ratio:
-    """How much longer the second takes than the first. They are asked in turn, as often as it takes to tell."""
-    took: list[list[float]] = [[], []]
-    with ExitStack() as connections:
-        pair = [
-            (times, connections.enter_context(socket.create_connection(("127.0.0.1", one.port))), one.request(path))
-            for times, (one, path) in zip(took, (few, many), strict=True)
-        ]
-        for turn in range(WARM + TURNS):
-            for times, connection, request in pair if turn % 2 else reversed(pair):
-                times.append(_seconds(connection, request))
-            if turn < WARM:
-                took[0].clear()
-                took[1].clear()
-            elif len(took[0]) in LOOKS and _is_told(took[0], took[1]):
-                break
-    small, large = (statistics.median(times) for times in took)
-    return Ratio(large / small, f"{large / small:.2f} times ({1000 * large:.1f} ms; {len(took[0])} turns)")
-
-
-def _seconds(connection: socket.socket, request: bytes) -> float:
-    start = time.perf_counter()
-    assert exchange(connection, request) == 200, request
-    return time.perf_counter() - start
-
-
-def _is_told(few: list[float], many: list[float]) -> bool:
-    """Whether the turns agree on which side of the bound the median is: with 99 % certainty (the sign test's)."""
-    ratios = sorted(large / small for small, large in zip(few, many, strict=True))
-    unsure = math.ceil(1.3 * math.sqrt(len(ratios)))  # places around the middle one
-    middle = len(ratios) // 2
-    return ratios[middle + unsure] <= STEEPEST or ratios[middle - unsure] > STEEPEST
+    return Row(what, found.measured, f"≤ {STEEPEST} times", found.times <= STEEPEST)
 
 
 def _search(many: Desk) -> Iterator[Row]:
-    took = []
-    with socket.create_connection(("127.0.0.1", many.port)) as connection:
-        for text in SEARCHES:
-            request = many.request(f"users/search?user={text}")
-            times = [_seconds(connection, request) for _ in range(WARM + TURNS)][WARM:]
-            took.append(1000 * statistics.median(times))
+    took = [1000 * median(Question(many.port, many.request(f"users/search?user={text}"))) for text in SEARCHES]
     middle, worst = statistics.median(took), max(took)
     yield Row(
         "Search as you type amid 1 million users, median (worst text)",

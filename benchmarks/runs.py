@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import threading
 import time
 from collections import Counter
@@ -18,9 +17,10 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from benchmarks.api import FEW, MANY, RATE, get_with, make_key
-from benchmarks.client import load
+from benchmarks.api import FEW, MANY, get_with, make_key, two_stages
 from benchmarks.measures import Row, Stage, stage
+from benchmarks.stage import on_processor
+from benchmarks.turns import STEEPEST, Question, ratio
 from portal import create_app
 from portal.clock import now
 from portal.credentials.models import InstallationCredential
@@ -241,36 +241,33 @@ def memory(folder: Path) -> Iterator[Row]:
 
 def old_logs(folder: Path) -> Iterator[Row]:
     """A page of logs of a workflow with a million runs behind it against one with a thousand."""
-    with stage(folder, is_worker_apart=True, **RATE) as portal:
-        key = make_key(portal)
-        with _beside(portal) as app, transaction(Environment.production) as session:
-            child = _install(session, app, WORKFLOW, 1, portal.shop_url)[0]
-            facts = {"child": child.id, "workflow": child.workflow_id, "user": child.user_id}
-        few = _log_times(portal, key, facts, FEW)
-        many = _log_times(portal, key, facts, MANY)
-    ratio = statistics.median(many) / statistics.median(few)
-    measured = f"{ratio:.2f} times ({1000 * statistics.median(many):.2f} ms)"
-    yield Row("Logs of a workflow with 1 million runs against 1 thousand", measured, "≤ 1.2 times", ratio <= 1.2)
+    with two_stages(folder) as portals:
+        questions = [_logs(one, count) for one, count in zip(portals, (FEW, MANY), strict=True)]
+        with on_processor(0):
+            found = ratio(*questions)
+    what = "Logs of a workflow with 1 million runs against 1 thousand"
+    yield Row(what, found.measured, f"≤ {STEEPEST} times", found.times <= STEEPEST)
 
 
-def _log_times(portal: Stage, key: str, facts: dict[str, str], count: int) -> list[float]:
+def _logs(portal: Stage, count: int) -> Question:
+    """The page of logs of a workflow that ran so often."""
+    with _beside(portal) as app, transaction(Environment.production) as session:
+        child = _install(session, app, WORKFLOW, 1, portal.shop_url)[0]
+        facts = {"child": child.id, "workflow": child.workflow_id, "user": child.user_id}
     engine = sa.create_engine(f"sqlite:///{portal.instance / 'portal.sqlite3'}")
     with engine.begin() as connection:
-        has = connection.scalar(sa.text("SELECT count(*) FROM runs")) or 0
         moment = "strftime('%Y-%m-%d %H:%M:%f', '2026-01-01', '+' || i || ' seconds') || '000'"
         connection.execute(
             sa.text(
                 f"""
-                WITH RECURSIVE n(i) AS (SELECT :has UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count)
+                WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count)
                 INSERT INTO runs (id, child_id, workflow_id, user_id, version, number, trigger, state, leg, is_parked,
                                   progress, actions, attempts, created_at, started_at, ended_at, environment)
                 SELECT lower(hex(randomblob(12))), :child, :workflow, :user, 1, i, 'manual', 'succeeded', 1, 0, 3, 1,
                        0, {moment}, {moment}, {moment}, 'production' FROM n
                 """
             ),
-            {"has": has, "count": count, **facts},
+            {"count": count, **facts},
         )
     engine.dispose()
-    request = [get_with(f"/workflows/{facts['workflow']}/logs", key)]
-    load(portal.port, request, connections=1, seconds=0.3)
-    return list(load(portal.port, request, connections=1, seconds=2).latencies)
+    return Question(portal.port, get_with(f"/workflows/{facts['workflow']}/logs", make_key(portal)))
