@@ -8,7 +8,7 @@ from typing import Annotated
 import sqlalchemy as sa
 from flask import current_app
 from pydantic import Field, model_validator
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from portal.api.access import audit, open_to_users, own, the_user, user_if_named
 from portal.api.hooks import resource
@@ -21,7 +21,7 @@ from portal.installations.changing import (
     find_child,
     remove_workflow,
 )
-from portal.installations.models import Installation
+from portal.installations.finding import who_has
 from portal.integrations.models import Integration
 from portal.integrations.rules import find_integration_or_app
 from portal.triggers.rules import upgrade_child
@@ -374,17 +374,7 @@ def delete(workflow: str, query_data: OfUser) -> Deleted:
 def list_users(workflow: str, query_data: UserQuery) -> WorkflowUsers:
     with own() as session:
         found = find_workflow(session, workflow)
-        statement = (
-            sa.select(ChildWorkflow, Installation, User)
-            .join(Installation, ChildWorkflow.installation_id == Installation.id)
-            .join(User, Installation.user_id == User.id)
-            .where(ChildWorkflow.workflow_id == found.id, ChildWorkflow.removed_at.is_(None))
-            .where(Installation.removed_at.is_(None))
-            .options(joinedload(ChildWorkflow.version))
-            .order_by(Installation.installed_at, User.id)
-        )
-        if query_data.user_id:
-            statement = statement.where(User.id == the_user(session, query_data.user_id).id)
+        user_id = the_user(session, query_data.user_id).id if query_data.user_id else None
         return WorkflowUsers(
             data=[
                 WorkflowUser(
@@ -395,6 +385,6 @@ def list_users(workflow: str, query_data: UserQuery) -> WorkflowUsers:
                     installed_version=child.version.number,
                     installed_at=installation.installed_at,
                 )
-                for child, installation, user in session.execute(statement)
+                for child, installation, user in who_has(session, found.id, user_id)
             ]
         )

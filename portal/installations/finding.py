@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinl
 from portal.credentials.models import InstallationCredential
 from portal.installations.models import Installation
 from portal.links.models import Link
+from portal.users.models import User
 from portal.workflows.models import ChildWorkflow
 
 MOST_COUNTED = 1_000  # as far as is counted for a page
@@ -46,6 +47,24 @@ def select_installations(
     if integration_id is not None:
         statement = statement.where(Installation.integration_id == integration_id)
     return statement
+
+
+def who_has(
+    session: Session, workflow_id: str, user_id: str | None = None
+) -> Sequence[sa.Row[ChildWorkflow, Installation, User]]:
+    """(copy, installation, user) of everybody who has installed the workflow, or of this user, the earliest first."""
+    statement = (
+        sa.select(ChildWorkflow, Installation, User)
+        .join(Installation, ChildWorkflow.installation_id == Installation.id)
+        .join(User, Installation.user_id == User.id)
+        .where(ChildWorkflow.workflow_id == workflow_id, ChildWorkflow.removed_at.is_(None))
+        .where(Installation.removed_at.is_(None))
+        .options(joinedload(ChildWorkflow.version))
+        .order_by(Installation.installed_at, User.id)
+    )
+    if user_id is not None:
+        statement = statement.where(User.id == user_id)
+    return session.execute(statement).all()
 
 
 def has_installed_since(moment: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None]) -> sa.Exists:
